@@ -1,0 +1,1 @@
+"""What the stores of one database share: connections, worker threads, transactions."""

@@ -1,0 +1,95 @@
+"""Group commit: whatever was asked for while one transaction ran shares the next one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar, cast
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Item, Outcome]):
+    item: Item
+    outcome: "asyncio.Future[Outcome]"
+    context: Context
+
+
+class GroupCommit(Generic[Item, Outcome]):
+    """
+    Collects what callers submit and commits everything that is queued as one group, one group at a time.
+
+    No timer delays a lone caller: it is its own group. *commit* is given the items and returns, once they are
+    durable, an outcome or an exception for each, in their order; it runs in the context of the first of them. If it
+    raises, the whole group gets that exception.
+
+    Group commit is described in DeWitt et al., "Implementation Techniques for Main Memory Database Systems",
+    SIGMOD 1984.
+    """
+
+    def __init__(self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | Exception]]]) -> None:
+        self._commit = commit
+        self._queue: list[_Waiting[Item, Outcome]] = []
+        self._running: asyncio.Future[Sequence[Outcome | Exception]] | None = None
+
+    async def submit(self, item: Item) -> Outcome:
+        """
+        Return the outcome of *item* once it is durable, or raise it.
+
+        A caller that is cancelled while its item is queued takes it back; once the item is under way its outcome
+        is unknown to that caller.
+        """
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(item, outcome, copy_context()))
+        if not self._busy():
+            self._send()
+        return await outcome
+
+    async def drain(self) -> None:
+        """Return once nothing is queued or under way."""
+        while self._running is not None and self._busy():
+            await asyncio.wait([self._running])
+
+    def _busy(self) -> bool:
+        # A loop that was closed with a group under way will never tell that the group is done.
+        return self._running is not None and not self._running.get_loop().is_closed()
+
+    def _send(self) -> None:
+        group = [waiting for waiting in self._queue if _is_awaited(waiting.outcome)]
+        self._queue.clear()
+        if not group:
+            return
+        self._running = group[0].context.run(self._start, [waiting.item for waiting in group])
+        self._running.add_done_callback(partial(self._settle, group))
+
+    def _start(self, items: Sequence[Item]) -> "asyncio.Future[Sequence[Outcome | Exception]]":
+        try:
+            return asyncio.ensure_future(self._commit(items))
+        except Exception as error:  # whatever it is, it belongs to the callers: none of them may wait for ever
+            failed: asyncio.Future[Sequence[Outcome | Exception]] = asyncio.get_running_loop().create_future()
+            failed.set_exception(error)
+            return failed
+
+    def _settle(
+        self, group: list[_Waiting[Item, Outcome]], running: "asyncio.Future[Sequence[Outcome | Exception]]"
+    ) -> None:
+        self._running = None
+        failure = None if running.cancelled() else running.exception()
+        outcomes = [failure] * len(group) if running.cancelled() or failure else running.result()
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            if not _is_awaited(waiting.outcome):
+                continue
+            if running.cancelled():
+                waiting.outcome.cancel()
+            elif isinstance(outcome, BaseException):
+                waiting.outcome.set_exception(outcome)
+            else:
+                waiting.outcome.set_result(cast(Outcome, outcome))
+        self._send()
+
+
+def _is_awaited(outcome: "asyncio.Future[Outcome]") -> bool:
+    return not (outcome.done() or outcome.get_loop().is_closed())

@@ -1,0 +1,201 @@
+"""SQLite: the connections to one database, a thread that writes and some that read."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import local
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
+
+from eventsource.databases.group_commit import GroupCommit
+from eventsource.exceptions import DatabaseError
+
+Result = TypeVar("Result")
+Job: TypeAlias = Callable[[sqlite3.Connection], Result]
+"""What is to be done with a connection, as a part of a transaction that somebody else began and will commit."""
+
+Synchronous: TypeAlias = Literal["OFF", "NORMAL", "FULL", "EXTRA"]
+
+MEMORY = ":memory:"
+_READERS = 4
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another connection kept it locked for longer than busy_timeout: retry, or raise busy_timeout",
+    sqlite3.SQLITE_CANTOPEN: "give a file in a directory that exists and may be written to",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged: restore it from a backup",
+    sqlite3.SQLITE_FULL: "the disk is full: make room and retry",
+    sqlite3.SQLITE_NOTADB: "the file is something else than a SQLite database: give another one",
+    sqlite3.SQLITE_READONLY: "it is read-only: check the mount and the permissions of file and directory",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SQLiteOptions:
+    """
+    How a database is opened: with a write-ahead log, what is flushed when, how long to wait for locks (ms).
+
+    Raises:
+        ValueError: If SQLite knows no such option.
+    """
+
+    wal_mode: bool = True
+    synchronous: Synchronous = "FULL"
+    busy_timeout: int = 5000
+
+    def __post_init__(self) -> None:
+        if self.synchronous not in get_args(Synchronous):
+            raise ValueError(f"synchronous must be one of {get_args(Synchronous)}, not {self.synchronous!r}")
+        if self.busy_timeout < 0:
+            raise ValueError(f"busy_timeout must be 0 ms or more, not {self.busy_timeout}")
+
+
+class Committed(NamedTuple):
+    """What a writing job returned, and how many jobs its transaction carried."""
+
+    result: Any
+    shared: int
+
+
+class SQLiteDatabase:
+    """
+    The connections to one database; for one event loop at a time.
+
+    All writing happens on one thread, where the jobs that are queued share a transaction, a savepoint each. Reading
+    happens on others. A whole job is one hop to its thread. ``:memory:`` is one private connection for both.
+    """
+
+    def __init__(self, path: str, options: SQLiteOptions) -> None:
+        self.path = path
+        self.options = options
+        self._connections: list[sqlite3.Connection] = []
+        self._of_thread = local()
+        self._group: GroupCommit[Job[Any], Committed] = GroupCommit(self._commit)
+        self._writer = ThreadPoolExecutor(1, "eventsource-sqlite-writer")
+        self._reader = self._writer if path == MEMORY else ThreadPoolExecutor(_READERS, "eventsource-sqlite-reader")
+
+    async def write(self, job: Job[Any]) -> Committed:
+        """
+        Return what *job* returned, once what it wrote is committed.
+
+        Raises:
+            DatabaseError: If the database refused; nothing of the job was written.
+        """
+        return await self._group.submit(job)
+
+    async def read(self, job: Job[Result]) -> Result:
+        """
+        Return what *job* read from one state of the database.
+
+        Raises:
+            DatabaseError: If the database refused.
+        """
+        return await self._hop(self._reader, partial(self._read, job))
+
+    async def close(self) -> None:
+        """Finish the jobs that are queued, then close all connections."""
+        await self._group.drain()
+        await asyncio.to_thread(self._shut_down)
+
+    def _hop(self, executor: ThreadPoolExecutor, work: Callable[[], Result]) -> "asyncio.Future[Result]":
+        return asyncio.get_running_loop().run_in_executor(executor, copy_context().run, work)
+
+    def _commit(self, jobs: Sequence[Job[Any]]) -> "asyncio.Future[list[Committed | Exception]]":
+        return self._hop(self._writer, partial(self._write, jobs))
+
+    def _write(self, jobs: Sequence[Job[Any]]) -> list[Committed | Exception]:
+        try:
+            connection = self._connection()
+            with _transaction(connection, "BEGIN IMMEDIATE"):
+                return [self._attempt(connection, job, len(jobs)) for job in jobs]
+        except sqlite3.Error as error:
+            return [self._explained(error, "nothing was written") for _ in jobs]
+
+    def _attempt(self, connection: sqlite3.Connection, job: Job[Any], shared: int) -> Committed | Exception:
+        try:
+            with savepoint(connection):
+                return Committed(job(connection), shared)
+        except Exception as error:  # each job gets its own answer, and the other jobs theirs
+            if not connection.in_transaction:  # SQLite gave up the whole transaction, as it does on a full disk
+                raise
+            return self._explained(error, "nothing was written") if isinstance(error, sqlite3.Error) else error
+
+    def _read(self, job: Job[Result]) -> Result:
+        try:
+            connection = self._connection()
+            with _transaction(connection, "BEGIN"):
+                return job(connection)
+        except sqlite3.Error as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: sqlite3.Error, consequence: str = "nothing was read") -> DatabaseError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code is the primary one
+        advice = "it is a directory: give a file" if Path(self.path).is_dir() else _ADVICE.get(code)
+        facts = (f"SQLite database {self.path!r}: {error}", consequence, *filter(None, [advice]))
+        explained = DatabaseError("; ".join(facts))
+        explained.__cause__ = error
+        return explained
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
+        if connection is None:
+            connection = self._of_thread.connection = self._connect()
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, self.options.busy_timeout / 1000, isolation_level=None, check_same_thread=False
+        )
+        self._connections.append(connection)
+        _set_journal_mode(connection, self.options)
+        connection.execute(f"PRAGMA synchronous = {self.options.synchronous}")
+        return connection
+
+    def _shut_down(self) -> None:
+        self._reader.shutdown()
+        self._writer.shutdown()
+        for connection in self._connections:
+            connection.close()
+
+
+@contextmanager
+def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    """Undo what the block wrote if it raises; the transaction around it goes on."""
+    connection.execute("SAVEPOINT job")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+        raise
+    connection.execute("RELEASE job")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _set_journal_mode(connection: sqlite3.Connection, options: SQLiteOptions) -> None:
+    mode = "WAL" if options.wal_mode else "DELETE"
+    deadline = time.monotonic() + options.busy_timeout / 1000
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode = {mode}")
+            return
+        except sqlite3.OperationalError as error:  # SQLite itself does not wait when it changes this mode
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)

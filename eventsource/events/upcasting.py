@@ -1,0 +1,33 @@
+"""Schema evolution: what was written as an old version of an event is read as today's."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+Upcaster: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+"""Turns the JSON values of one version of an event into those of the next."""
+
+
+def upcast(data: dict[str, Any], upcasters: Mapping[int, Upcaster]) -> dict[str, Any]:
+    """Return *data* carried forward, one version at a time, as far as *upcasters* lead."""
+    version = data.get("event_version", 1)
+    while step := upcasters.get(version):
+        version += 1
+        data = {**step(data), "event_version": version}
+    return data
+
+
+def check_upcasters(event_type: str, current_version: int, upcasters: Mapping[int, Upcaster]) -> None:
+    """
+    Check that each version below *current_version*, from the oldest given one on, has its function.
+
+    Raises:
+        ValueError: If the functions leave a gap or do not lead to *current_version*.
+    """
+    if not upcasters:
+        return
+    expected = list(range(min(upcasters), current_version))
+    if sorted(upcasters) != expected or min(upcasters) < 1:
+        raise ValueError(
+            f"the upcasters of {event_type} start from the versions {sorted(upcasters)}, but its event_version is "
+            f"{current_version}: give one function for each version from the oldest to {current_version - 1}"
+        )

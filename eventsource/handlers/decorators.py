@@ -1,0 +1,47 @@
+"""Marking methods as the handlers of an event class."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from eventsource.events.base import DomainEvent
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_MARK = "_handled_event_type"
+
+
+def handles(event_type: type[DomainEvent]) -> Callable[[Function], Function]:
+    """
+    Mark a method as the handler of *event_type*; of two marks on one method the outer one counts.
+
+    Raises:
+        TypeError: If *event_type* is not an event class.
+    """
+    check_event_class(event_type)
+
+    def mark(function: Function) -> Function:
+        setattr(function, _MARK, event_type)
+        return function
+
+    return mark
+
+
+def get_handled_event_type(function: Callable[..., Any]) -> type[DomainEvent] | None:
+    """Return the event class that *function* is marked to handle, if any."""
+    return getattr(function, _MARK, None)
+
+
+def is_event_handler(function: Callable[..., Any]) -> bool:
+    """Tell whether *function* is marked as a handler."""
+    return get_handled_event_type(function) is not None
+
+
+def check_event_class(event_type: object) -> None:
+    """
+    Check that *event_type* is an event class.
+
+    Raises:
+        TypeError: If it is anything else, an instance of an event or the name of a type, say.
+    """
+    if not (isinstance(event_type, type) and issubclass(event_type, DomainEvent)):
+        raise TypeError(f"expected a subclass of DomainEvent, got {event_type!r}")

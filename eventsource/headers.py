@@ -1,0 +1,39 @@
+"""Message headers: what travels beside an event and never inside it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+
+from eventsource.types import Headers
+
+_NONE: Headers = MappingProxyType({})
+_in_hand: ContextVar[Headers] = ContextVar("eventsource_headers", default=_NONE)
+
+
+def current_headers() -> Headers:
+    """Return, inside a handler, the headers of the message that it is given; none anywhere else."""
+    return _in_hand.get()
+
+
+@contextmanager
+def headers_in_hand(headers: Headers | None) -> Iterator[None]:
+    """Make *headers* the current ones while a message is handled."""
+    token = _in_hand.set(MappingProxyType(dict(headers)) if headers else _NONE)
+    try:
+        yield
+    finally:
+        _in_hand.reset(token)
+
+
+def check_headers(headers: Mapping[str, str] | None) -> Headers | None:
+    """
+    Return a copy of *headers*, None if there are none.
+
+    Raises:
+        TypeError: If a name or a value is not a string.
+    """
+    for name, value in (headers or {}).items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise TypeError(f"headers must map strings to strings, not {name!r} to {value!r}")
+    return dict(headers) if headers else None

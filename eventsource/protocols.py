@@ -1,0 +1,54 @@
+"""What may be subscribed to a bus."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
+from typing import Protocol, runtime_checkable
+
+from eventsource.events.base import DomainEvent
+
+
+@runtime_checkable
+class EventHandler(Protocol):
+    """Handles events asynchronously."""
+
+    async def handle(self, event: DomainEvent) -> None:
+        """Handle one event."""
+
+
+@runtime_checkable
+class SyncEventHandler(Protocol):
+    """Handles events in the caller's thread, while the event loop waits."""
+
+    def handle(self, event: DomainEvent) -> None:
+        """Handle one event."""
+
+
+@runtime_checkable
+class FlexibleEventHandler(Protocol):
+    """Handles events, asynchronously or not."""
+
+    def handle(self, event: DomainEvent) -> Awaitable[None] | None:
+        """Handle one event."""
+
+
+@runtime_checkable
+class FlexibleEventSubscriber(Protocol):
+    """Handles the events that it names, asynchronously or not."""
+
+    def subscribed_to(self) -> list[type[DomainEvent]]:
+        """Return the event classes that this subscriber wants."""
+
+    def handle(self, event: DomainEvent) -> Awaitable[None] | None:
+        """Handle one event."""
+
+
+class EventSubscriber(ABC):
+    """Handles the events that it names."""
+
+    @abstractmethod
+    def subscribed_to(self) -> list[type[DomainEvent]]:
+        """Return the event classes that this subscriber wants."""
+
+    @abstractmethod
+    async def handle(self, event: DomainEvent) -> None:
+        """Handle one event."""

@@ -1,0 +1,30 @@
+"""Snapshots: the state of an aggregate at one version, so that not all of its events are read again."""
+
+from typing import TYPE_CHECKING
+
+from eventsource.lazy import lazy_names
+from eventsource.snapshots.exceptions import (
+    SnapshotDeserializationError,
+    SnapshotError,
+    SnapshotNotFoundError,
+    SnapshotSchemaVersionError,
+)
+from eventsource.snapshots.in_memory import InMemorySnapshotStore
+from eventsource.snapshots.interface import SnapshotStore
+from eventsource.snapshots.values import Snapshot
+
+if TYPE_CHECKING:
+    from eventsource.snapshots.sqlite import SQLiteSnapshotStore
+
+__all__ = [
+    "InMemorySnapshotStore",
+    "SQLiteSnapshotStore",
+    "Snapshot",
+    "SnapshotDeserializationError",
+    "SnapshotError",
+    "SnapshotNotFoundError",
+    "SnapshotSchemaVersionError",
+    "SnapshotStore",
+]
+
+__getattr__ = lazy_names(__name__, {"SQLiteSnapshotStore": "eventsource.snapshots.sqlite"})

@@ -1,0 +1,33 @@
+"""Event stores: append-only logs of events, in streams of one aggregate each."""
+
+from typing import TYPE_CHECKING
+
+from eventsource.lazy import lazy_names
+from eventsource.stores.in_memory import InMemoryEventStore
+from eventsource.stores.interface import EventPublisher, EventStore
+from eventsource.stores.values import (
+    AppendResult,
+    EventStream,
+    ExpectedVersion,
+    ReadDirection,
+    ReadOptions,
+    StoredEvent,
+)
+
+if TYPE_CHECKING:
+    from eventsource.stores.sqlite import SQLiteEventStore
+
+__all__ = [
+    "AppendResult",
+    "EventPublisher",
+    "EventStore",
+    "EventStream",
+    "ExpectedVersion",
+    "InMemoryEventStore",
+    "ReadDirection",
+    "ReadOptions",
+    "SQLiteEventStore",
+    "StoredEvent",
+]
+
+__getattr__ = lazy_names(__name__, {"SQLiteEventStore": "eventsource.stores.sqlite"})

@@ -1,0 +1,283 @@
+"""The port of event stores."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import ClassVar, Protocol, final
+from uuid import UUID
+
+from eventsource.component import Component, implemented_by
+from eventsource.events.base import DomainEvent
+from eventsource.exceptions import DuplicateEventError, ForeignEventError
+from eventsource.headers import check_headers
+from eventsource.stores.operations import (
+    Append,
+    EventExists,
+    GetEvents,
+    GetGlobalPosition,
+    GetStreamVersion,
+    ReadPage,
+)
+from eventsource.stores.values import (
+    AppendResult,
+    EventStream,
+    ExpectedVersion,
+    ReadDirection,
+    ReadOptions,
+    StoredEvent,
+    as_utc,
+    parse_stream_id,
+)
+from eventsource.types import Headers
+
+__all__ = [
+    "AppendResult",
+    "EventPublisher",
+    "EventStore",
+    "EventStream",
+    "ExpectedVersion",
+    "ReadDirection",
+    "ReadOptions",
+    "StoredEvent",
+]
+
+
+class EventPublisher(Protocol):
+    """Whatever a repository hands the events to that it has saved; event buses are publishers."""
+
+    async def publish(self, events: list[DomainEvent], *, headers: Headers | None = None) -> None:
+        """Publish *events*; *headers* are only given where there are any."""
+
+
+class EventStore(Component, ABC):
+    """
+    An append-only log of events, in streams of one aggregate each.
+
+    Backends implement the underscored hooks, which may trust their operations. ``system`` names the database
+    (the value of ``db.system.name``), ``namespace`` the one database of it, and ``page_size`` is how many
+    events the reading iterators fetch at a time.
+    """
+
+    system: ClassVar[str] = "other"
+    page_size: int = 500
+
+    @property
+    def namespace(self) -> str | None:
+        """The database that this store writes to, where that has a name."""
+        return None
+
+    @final
+    @implemented_by("_append")
+    async def append_events(
+        self,
+        aggregate_id: UUID,
+        aggregate_type: str,
+        events: Sequence[DomainEvent],
+        expected_version: int,
+        *,
+        headers: Headers | None = None,
+    ) -> AppendResult:
+        """
+        Append *events* atomically and return the stream's new version.
+
+        What is returned is durable. Appending again exactly what stands in the stream, in the same order, succeeds
+        whatever *expected_version* says, so that an append with an unknown outcome can be tried again.
+
+        Args:
+            aggregate_id: Whose stream.
+            aggregate_type: Of which type the aggregate is.
+            events: What happened, oldest first; nothing is done if there is none.
+            expected_version: The version that the stream must have, or a value of `ExpectedVersion`.
+            headers: Kept beside each of the events and handed out as `StoredEvent.headers`.
+
+        Raises:
+            OptimisticLockError: If the stream is not at *expected_version*.
+            ForeignEventError: If an event belongs to another aggregate.
+            DuplicateEventError: If an event is known elsewhere, or only some of the events are known.
+            SerializationError: If an event cannot be written.
+        """
+        _check_stream(aggregate_id, aggregate_type)
+        if expected_version < ExpectedVersion.STREAM_EXISTS:
+            raise ValueError(f"expected_version must be a version or one of ExpectedVersion, not {expected_version}")
+        if not events:
+            return AppendResult.successful(expected_version)
+        _check_belong(events, aggregate_id, aggregate_type)
+        append = Append(aggregate_id, aggregate_type, tuple(events), expected_version, check_headers(headers))
+        return await self._perform(self._append, append)
+
+    @final
+    @implemented_by("_get_events")
+    async def get_events(
+        self,
+        aggregate_id: UUID,
+        aggregate_type: str | None = None,
+        from_version: int = 0,
+        from_timestamp: datetime | None = None,
+        to_timestamp: datetime | None = None,
+    ) -> EventStream:
+        """
+        Return the events of one aggregate, oldest first.
+
+        Args:
+            aggregate_id: Whose stream.
+            aggregate_type: Of which type the aggregate is; all types if not given.
+            from_version: Only events above this version.
+            from_timestamp: Only events that occurred then or later; UTC if it has no time zone.
+            to_timestamp: Only events that occurred then or earlier; UTC if it has no time zone.
+
+        Raises:
+            EventTypeNotFoundError: If the class of an event is not registered.
+            SerializationError: If a stored event cannot be read.
+        """
+        _check_stream(aggregate_id, aggregate_type)
+        get = GetEvents(aggregate_id, aggregate_type, from_version, _utc(from_timestamp), _utc(to_timestamp))
+        return await self._perform(self._get_events, get)
+
+    @final
+    @implemented_by("_read_page")
+    async def read_page(
+        self,
+        stream_id: str | None = None,
+        options: ReadOptions | None = None,
+        *,
+        after: StoredEvent | None = None,
+    ) -> Sequence[StoredEvent]:
+        """
+        Return the next events, at most ``page_size`` and ``options.limit`` of them.
+
+        Args:
+            stream_id: One stream (``<aggregate id>:<aggregate type>``), or all of an aggregate id; all events if
+                not given.
+            options: Which events, and from which end.
+            after: The last event of the page before; the first page if not given.
+        """
+        aggregate_id, aggregate_type = (None, None) if stream_id is None else parse_stream_id(stream_id)
+        options = options or ReadOptions()
+        return await self._read(aggregate_id, aggregate_type, options, self._batch_size(options.limit), after)
+
+    @final
+    @implemented_by("_read_page")
+    def read_stream(self, stream_id: str, options: ReadOptions | None = None) -> AsyncIterator[StoredEvent]:
+        """
+        Iterate over one stream (``<aggregate id>:<aggregate type>``), or over all of an aggregate id, page by page.
+
+        Raises:
+            ValueError: If *stream_id* does not begin with a UUID.
+        """
+        return self._iterate(*parse_stream_id(stream_id), options or ReadOptions())
+
+    @final
+    @implemented_by("_read_page")
+    def read_all(self, options: ReadOptions | None = None) -> AsyncIterator[StoredEvent]:
+        """Iterate over the events of the whole store in the order of their global positions, page by page."""
+        return self._iterate(None, None, options or ReadOptions())
+
+    @final
+    @implemented_by("_read_page")
+    async def get_events_by_type(
+        self, aggregate_type: str, tenant_id: UUID | None = None, from_timestamp: datetime | None = None
+    ) -> list[DomainEvent]:
+        """
+        Return the events of all aggregates of one type in the order in which they occurred.
+
+        Args:
+            aggregate_type: Of which type the aggregates are.
+            tenant_id: Only events of this tenant.
+            from_timestamp: Only events that occurred later; UTC if it has no time zone.
+        """
+        if from_timestamp is not None and not isinstance(from_timestamp, datetime):
+            raise TypeError(f"from_timestamp must be a datetime, not {type(from_timestamp).__name__}")
+        since = _utc(from_timestamp)
+        options = ReadOptions(tenant_id=tenant_id, from_timestamp=since)
+        stored = self._iterate(None, aggregate_type, options)
+        events = [each.event async for each in stored if since is None or as_utc(each.event.occurred_at) > since]
+        return sorted(events, key=lambda event: as_utc(event.occurred_at))
+
+    @final
+    @implemented_by("_event_exists")
+    async def event_exists(self, event_id: UUID) -> bool:
+        """Tell whether an event of this id is stored."""
+        return await self._perform(self._event_exists, EventExists(event_id))
+
+    @final
+    @implemented_by("_get_stream_version")
+    async def get_stream_version(self, aggregate_id: UUID, aggregate_type: str) -> int:
+        """Return the version of a stream, 0 if it has no events."""
+        _check_stream(aggregate_id, aggregate_type)
+        return await self._perform(self._get_stream_version, GetStreamVersion(aggregate_id, aggregate_type))
+
+    @final
+    @implemented_by("_get_global_position")
+    async def get_global_position(self) -> int:
+        """Return the position of the newest event, 0 if there is none."""
+        return await self._perform(self._get_global_position, GetGlobalPosition())
+
+    @abstractmethod
+    async def _append(self, append: Append) -> AppendResult: ...
+
+    @abstractmethod
+    async def _get_events(self, get: GetEvents) -> EventStream: ...
+
+    @abstractmethod
+    async def _read_page(self, read: ReadPage) -> Sequence[StoredEvent]: ...
+
+    @abstractmethod
+    async def _event_exists(self, exists: EventExists) -> bool: ...
+
+    @abstractmethod
+    async def _get_stream_version(self, get: GetStreamVersion) -> int: ...
+
+    @abstractmethod
+    async def _get_global_position(self, get: GetGlobalPosition) -> int: ...
+
+    def _batch_size(self, remaining: int | None) -> int:
+        return self.page_size if remaining is None else min(self.page_size, remaining)
+
+    async def _read(
+        self,
+        aggregate_id: UUID | None,
+        aggregate_type: str | None,
+        options: ReadOptions,
+        batch_size: int,
+        after: StoredEvent | None,
+    ) -> Sequence[StoredEvent]:
+        if batch_size == 0:
+            return ()
+        read = ReadPage(aggregate_id, aggregate_type, options, batch_size, after)
+        return await self._perform(self._read_page, read)
+
+    async def _iterate(
+        self, aggregate_id: UUID | None, aggregate_type: str | None, options: ReadOptions
+    ) -> AsyncIterator[StoredEvent]:
+        remaining, after = options.limit, None
+        while size := self._batch_size(remaining):
+            page = await self._read(aggregate_id, aggregate_type, options, size, after)
+            for stored in page:
+                yield stored
+            if len(page) < size:
+                return
+            after = page[-1]
+            remaining = None if remaining is None else remaining - size
+
+
+def _check_stream(aggregate_id: UUID, aggregate_type: str | None) -> None:
+    if not isinstance(aggregate_id, UUID):
+        raise TypeError(f"aggregate_id must be a UUID, not {aggregate_id!r}")
+    if aggregate_type == "":
+        raise ValueError("aggregate_type must not be empty")
+
+
+def _check_belong(events: Sequence[DomainEvent], aggregate_id: UUID, aggregate_type: str) -> None:
+    seen = set()
+    for event in events:
+        if event.aggregate_id != aggregate_id or event.aggregate_type != aggregate_type:
+            raise ForeignEventError(
+                event.event_id, f"{event.aggregate_type} {event.aggregate_id}", f"{aggregate_type} {aggregate_id}"
+            )
+        if event.event_id in seen:
+            raise DuplicateEventError(event.event_id, "stands twice in one append")
+        seen.add(event.event_id)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return as_utc(moment) if moment else None

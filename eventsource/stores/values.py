@@ -1,0 +1,172 @@
+"""What event stores take and give: stored events, streams, results and options of reading."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from uuid import UUID
+
+from eventsource.events.base import DomainEvent
+from eventsource.types import Headers
+
+
+class ReadDirection(Enum):
+    """Whether the oldest event comes first or the newest."""
+
+    FORWARD = "forward"
+    BACKWARD = "backward"
+
+
+class ExpectedVersion:
+    """Instead of a version number, what an append may expect of the stream."""
+
+    ANY = -1
+    NO_STREAM = 0
+    STREAM_EXISTS = -2
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """
+    An event and where it stands.
+
+    ``stream_position`` is the version that the event gave its stream, ``global_position`` its place in the whole
+    store; ``headers`` are what the append was given beside the event.
+    """
+
+    event: DomainEvent
+    stream_id: str
+    stream_position: int
+    global_position: int
+    stored_at: datetime
+    headers: Headers = field(default_factory=dict)
+
+    @property
+    def event_id(self) -> UUID:
+        """The event's id."""
+        return self.event.event_id
+
+    @property
+    def event_type(self) -> str:
+        """The event's type."""
+        return self.event.event_type
+
+    @property
+    def aggregate_id(self) -> UUID:
+        """The id of the event's aggregate."""
+        return self.event.aggregate_id
+
+    @property
+    def aggregate_type(self) -> str:
+        """The type of the event's aggregate."""
+        return self.event.aggregate_type
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """
+    Which events to read, and from which end.
+
+    Filters come first, then direction, then ``limit``. ``from_position`` is exclusive (a stream's version,
+    or a global position), the timestamps are inclusive and compared with ``occurred_at``.
+
+    Raises:
+        ValueError: If ``from_position`` is below -1 (which reads from the start, as 0 does) or ``limit`` below 0.
+    """
+
+    direction: ReadDirection = ReadDirection.FORWARD
+    from_position: int = 0
+    limit: int | None = None
+    from_timestamp: datetime | None = None
+    to_timestamp: datetime | None = None
+    tenant_id: UUID | None = None
+
+    def __post_init__(self) -> None:
+        if self.from_position < -1:
+            raise ValueError(f"from_position must be -1 or more, not {self.from_position}")
+        if self.limit is not None and self.limit < 0:
+            raise ValueError(f"limit must be 0 or more, not {self.limit}")
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """
+    The events of one aggregate that were asked for.
+
+    ``version`` is that of the whole stream, however few of its events were asked for; 0 if there are none.
+    """
+
+    aggregate_id: UUID
+    aggregate_type: str
+    events: list[DomainEvent] = field(default_factory=list)
+    version: int = 0
+
+    def __post_init__(self) -> None:
+        if self.events is None:
+            object.__setattr__(self, "events", [])
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no event here."""
+        return not self.events
+
+    @property
+    def latest_event(self) -> DomainEvent | None:
+        """The newest of the events here."""
+        return self.events[-1] if self.events else None
+
+    @classmethod
+    def empty(cls, aggregate_id: UUID, aggregate_type: str) -> "EventStream":
+        """Return the stream of an aggregate to which nothing has happened."""
+        return cls(aggregate_id, aggregate_type)
+
+
+@dataclass(frozen=True, slots=True)
+class AppendResult:
+    """
+    What an append did.
+
+    ``global_position`` is that of its last event. ``repeated`` says that all of its events stood in the stream
+    already, ``shared`` how many appends the transaction carried that made them durable.
+    """
+
+    success: bool
+    new_version: int
+    global_position: int = 0
+    conflict: bool = False
+    repeated: bool = field(default=False, compare=False, kw_only=True)
+    shared: int = field(default=1, compare=False, kw_only=True)
+
+    @classmethod
+    def successful(cls, new_version: int, global_position: int = 0) -> "AppendResult":
+        """Return the result of an append that left the stream at *new_version*."""
+        return cls(success=True, new_version=new_version, global_position=global_position)
+
+    @classmethod
+    def conflicted(cls, current_version: int) -> "AppendResult":
+        """Return the result of an append that found the stream at *current_version* and wrote nothing."""
+        return cls(success=False, new_version=current_version, conflict=True)
+
+
+def format_stream_id(aggregate_id: UUID, aggregate_type: str) -> str:
+    """Return the id of the stream of one aggregate."""
+    return f"{aggregate_id}:{aggregate_type}"
+
+
+def parse_stream_id(stream_id: str) -> tuple[UUID, str | None]:
+    """
+    Return aggregate id and type; the type is None, which means all, where *stream_id* is a bare UUID.
+
+    Raises:
+        ValueError: If it does not begin with a UUID.
+    """
+    aggregate_id, _, aggregate_type = stream_id.partition(":")
+    try:
+        return UUID(aggregate_id), aggregate_type or None
+    except ValueError:
+        message = f"{stream_id!r} is no stream id: write '<aggregate id>:<aggregate type>', the id being a UUID"
+        raise ValueError(message) from None
+
+
+def as_utc(moment: datetime) -> datetime:
+    """Return *moment* with a time zone; one without is taken as UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
