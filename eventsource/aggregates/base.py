@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 from uuid import UUID
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import EventVersionError
 from eventsource.handlers.registry import (
+    HandlerInfo,
     UnregisteredEventHandling,
     check_unregistered_event_handling,
     handlers_of,
@@ -209,14 +210,16 @@ class DeclarativeAggregate(AggregateRoot[TState], ABC):
     """An aggregate whose events are applied by methods marked with ``@handles(Event)`` that take ``(event)``."""
 
     unregistered_event_handling: ClassVar[UnregisteredEventHandling] = "ignore"
+    _handlers: ClassVar[Mapping[type[DomainEvent], HandlerInfo]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check_unregistered_event_handling(cls, cls.unregistered_event_handling)
+        cls._handlers = handlers_of(cls)
 
     def _apply(self, event: DomainEvent) -> None:
-        info = handlers_of(type(self)).get(type(event))
+        info = self._handlers.get(type(event))
         if info is None:
-            report_unhandled(self, event, self.unregistered_event_handling)
+            report_unhandled(self, event, self.unregistered_event_handling, self._handlers)
         else:
             info.handler(self, event)

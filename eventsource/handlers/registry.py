@@ -2,9 +2,8 @@
 
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal, TypeAlias, get_args
 
 from eventsource.events.base import DomainEvent
@@ -33,7 +32,6 @@ class HandlerInfo:
             await outcome
 
 
-@cache
 def handlers_of(cls: type) -> Mapping[type[DomainEvent], HandlerInfo]:
     """
     Return the functions of *cls*, inherited ones too, that are marked with ``@handles``.
@@ -66,14 +64,14 @@ def check_unregistered_event_handling(cls: type, mode: str) -> None:
         )
 
 
-def report_unhandled(owner: object, event: DomainEvent, mode: str) -> None:
+def report_unhandled(owner: object, event: DomainEvent, mode: str, handled: Iterable[type[DomainEvent]]) -> None:
     """
-    Do what *mode* says about an *event* that *owner* has no handler for.
+    Do what *mode* says about an *event* that *owner* does not handle, unlike those *handled*.
 
     Raises:
         UnhandledEventError: If *mode* is ``error``.
     """
-    name, available = type(owner).__name__, sorted(each.__name__ for each in handlers_of(owner.__class__))
+    name, available = type(owner).__name__, sorted(each.__name__ for each in handled)
     if mode == "error":
         raise UnhandledEventError(type(event).__name__, event.event_id, name, available)
     if mode == "warn":
@@ -106,7 +104,7 @@ class HandlerRegistry:
         check_unregistered_event_handling(type(owner), unregistered_event_handling)
         self._owner = owner
         self._mode = unregistered_event_handling
-        self._handlers = {key: _bound(info, owner) for key, info in handlers_of(owner.__class__).items()}
+        self._handlers = {key: _bound(info, owner) for key, info in handlers_of(type(owner)).items()}
         if validate_on_init:
             for info in self._handlers.values():
                 _check(info, owner, require_async)
@@ -146,7 +144,7 @@ class HandlerRegistry:
         """
         info = self._handlers.get(type(event))
         if info is None:
-            report_unhandled(self._owner, event, self._mode)
+            report_unhandled(self._owner, event, self._mode, self._handlers)
             return False
         await info.call(event, context)
         return True
