@@ -32,7 +32,10 @@ class RetryConfig:
 
 def calculate_backoff(attempt: int, config: RetryConfig) -> float:
     """Return the seconds to wait after the failed *attempt*, which counts from 0."""
-    delay = min(config.initial_delay * config.exponential_base**attempt, config.max_delay)
+    try:
+        delay = min(config.initial_delay * config.exponential_base**attempt, config.max_delay)
+    except OverflowError:  # after about a thousand attempts
+        delay = config.max_delay
     return delay * (1 + random.uniform(-config.jitter, config.jitter))  # noqa: S311 - jitter needs no secrecy
 
 

@@ -1,14 +1,10 @@
-"""The operations that pass a repository's door, and what loading finds."""
+"""The operations that pass a repository's door."""
 
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any
 from uuid import UUID
 
 from eventsource.types import Headers
-
-Aggregate = TypeVar("Aggregate")
-
-SnapshotOutcome: TypeAlias = Literal["hit", "miss", "stale", "error"]
 
 
 @dataclass(slots=True)
@@ -17,15 +13,6 @@ class Load:
 
     aggregate_id: UUID
     create: bool = False
-
-
-@dataclass(slots=True)
-class Loaded(Generic[Aggregate]):
-    """An aggregate, what became of its snapshot (None without a snapshot store), and how many events were replayed."""
-
-    aggregate: Aggregate
-    snapshot_outcome: SnapshotOutcome | None
-    replayed: int
 
 
 @dataclass(slots=True)

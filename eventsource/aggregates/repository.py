@@ -7,7 +7,8 @@ from typing import Any, Generic
 from uuid import UUID
 
 from eventsource.aggregates.base import TAggregate
-from eventsource.aggregates.operations import CreateSnapshot, Exists, Load, Loaded, Save, SnapshotOutcome
+from eventsource.aggregates.loaded import Loaded, SnapshotOutcome
+from eventsource.aggregates.operations import CreateSnapshot, Exists, Load, Save
 from eventsource.aggregates.snapshotting import SnapshotMode, Snapshotting
 from eventsource.component import Component
 from eventsource.events.base import DomainEvent

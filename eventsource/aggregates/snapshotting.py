@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
-from eventsource.aggregates.operations import SnapshotOutcome
+from eventsource.aggregates.loaded import SnapshotOutcome
 from eventsource.snapshots.exceptions import SnapshotError
 from eventsource.snapshots.interface import SnapshotStore
 from eventsource.snapshots.values import Snapshot

@@ -1,7 +1,7 @@
 """The event: an immutable fact about one aggregate."""
 
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Literal, Self, get_origin
 from uuid import UUID, uuid4
 
 import pydantic_core
@@ -38,7 +38,8 @@ class DomainEvent(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        if "event_type" not in cls.__annotations__:
+        # A literal that is inherited accepts no other name.
+        if "event_type" not in cls.__annotations__ and get_origin(cls.model_fields["event_type"].annotation) != Literal:
             cls.model_fields["event_type"].default = cls.__name__
             cls.model_rebuild(force=True, raise_errors=False)
 

@@ -139,8 +139,7 @@ class EventRegistry:
             entry = self._types.pop(event_type, None)
             if entry is None:
                 return False
-            for name in (entry.name, *entry.aliases):
-                del self._known[name]
+            self._known = {name: each for each in self._types.values() for name in (each.name, *each.aliases)}
         logger.debug("Unregistered event type %s", event_type, extra=_facts(event_type, entry.event_class))
         return True
 

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from types import MethodType
+from types import BuiltinMethodType, MethodType
 from typing import Any
 
 from eventsource.events.base import DomainEvent
@@ -65,4 +65,6 @@ def _callable_of(handler: Any) -> Callable[[DomainEvent], Awaitable[None] | None
 def _identity(handler: Any) -> tuple[int, ...]:
     if isinstance(handler, MethodType):  # each access of obj.method makes a new object
         return id(handler.__self__), id(handler.__func__)
+    if isinstance(handler, BuiltinMethodType):  # so does each access of a_list.append
+        return id(handler.__self__), hash(handler.__name__)
     return (id(handler),)

@@ -1,0 +1,16 @@
+"""OpenTelemetry for eventsource: `EventsourceInstrumentor` switches it on and off for the whole process."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eventsource_instrumentation.instrumentor import EventsourceInstrumentor
+
+__all__ = ["EventsourceInstrumentor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EventsourceInstrumentor":
+        from eventsource_instrumentation.instrumentor import EventsourceInstrumentor
+
+        return EventsourceInstrumentor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,27 @@
+"""How an exception shows on a span."""
+
+import asyncio
+import re
+import traceback
+
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
+from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE
+from opentelemetry.trace import Span, Status, StatusCode
+
+_INPUT = re.compile(r", input_value=.*, input_type=\w+")
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Tell whether somebody ended the operation from outside, which is no failure of it."""
+    return isinstance(error, asyncio.CancelledError | GeneratorExit)
+
+
+def mark_failed(span: Span, error: BaseException) -> None:
+    """Set on *span* what *error*, which leaves it, is; validation errors without the input that they quote."""
+    span.set_attribute(ERROR_TYPE, type(error).__name__)
+    if is_interruption(error):
+        return
+    message = _INPUT.sub("", str(error))
+    stack = _INPUT.sub("", "".join(traceback.format_exception(error)))
+    span.record_exception(error, {EXCEPTION_MESSAGE: message, EXCEPTION_STACKTRACE: stack})
+    span.set_status(Status(StatusCode.ERROR, message))

@@ -1,0 +1,112 @@
+"""Putting the wrapper on the doors, and taking it away again."""
+
+from collections.abc import Callable, Collection
+from inspect import getattr_static
+from typing import Any
+
+import wrapt
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+from opentelemetry.metrics import get_meter
+from opentelemetry.trace import get_tracer
+
+from eventsource.observability import TracingMixin
+from eventsource_instrumentation.application import ApplicationObserver
+from eventsource_instrumentation.config import APPLICATION, Config
+from eventsource_instrumentation.metrics import Instruments
+from eventsource_instrumentation.operations import COMPONENTS, SCHEMA_URL, TABLE
+from eventsource_instrumentation.package import _instruments
+from eventsource_instrumentation.spans import OperationObserver
+from eventsource_instrumentation.version import __version__
+
+_SCOPE = "eventsource_instrumentation"
+_INHERITED = object()
+
+
+class Door:
+    """
+    A method through which everything passes that is to be observed.
+
+    While open to an observer, a wrapper stands before the method. If somebody else has put a wrapper before ours when
+    the door is closed, ours stays where it is, lets everything pass, and serves again when the door is opened again.
+    """
+
+    def __init__(self, owner: type, name: str) -> None:
+        self._owner = owner
+        self._name = name
+        self._observe: Callable[..., Any] | None = None
+        self._wrapper: Any = None
+        self._own: Any = _INHERITED
+        self._left_below: Any = None
+
+    def open(self, observe: Callable[..., Any]) -> None:
+        """Let *observe* have what passes: it is called with the method, the object, and the arguments."""
+        self._observe = observe
+        if not self._is_in_place():
+            self._own = vars(self._owner).get(self._name, _INHERITED)
+            self._wrapper = wrapt.FunctionWrapper(getattr_static(self._owner, self._name), self._pass)
+            setattr(self._owner, self._name, self._wrapper)
+
+    def close(self) -> None:
+        """Put back what was there, the same object."""
+        self._observe = None
+        present = vars(self._owner).get(self._name)
+        if present is not self._wrapper:
+            self._left_below = present
+            return
+        if self._wrapper is None:
+            return
+        if self._own is _INHERITED:
+            delattr(self._owner, self._name)
+        else:
+            setattr(self._owner, self._name, self._own)
+        self._wrapper = None
+
+    def _pass(self, method: Callable[..., Any], component: Any, args: Any, kwargs: Any) -> Any:
+        if self._observe is None:
+            return method(*args, **kwargs)
+        return self._observe(method, component, *args, **kwargs)
+
+    def _is_in_place(self) -> bool:
+        if self._wrapper is None:
+            return False
+        present = vars(self._owner).get(self._name)
+        if present is not None and present is self._left_below:
+            return True
+        while present is not None and present is not self._wrapper:
+            present = getattr(present, "__wrapped__", None)
+        return present is not None
+
+
+_DOORS = {kind: Door(port, "_perform") for kind, port in COMPONENTS.items()}
+_DOORS[APPLICATION] = Door(TracingMixin, "_create_span_context")
+
+
+class EventsourceInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """
+    Switches spans and metrics of eventsource on and off for the whole process; `Config` has the options.
+
+    It works on objects that were made before, on subclasses of anybody's, and leaves no trace when it is switched off.
+    """
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return the distributions that must be there besides this one: none."""
+        return _instruments
+
+    def _instrument(self, **options: Any) -> None:
+        config = Config.of(options)
+        tracer = get_tracer(_SCOPE, __version__, config.tracer_provider, SCHEMA_URL)
+        meter = get_meter(_SCOPE, __version__, config.meter_provider, SCHEMA_URL)
+        instruments = Instruments(meter, [each for row in TABLE.values() for each in row.measurements])
+        perform = OperationObserver(tracer, instruments, config).perform
+        application = ApplicationObserver(config.tracer_provider).span_context
+        try:
+            for kind, door in _DOORS.items():
+                if kind not in config.excluded_components:
+                    door.open(application if kind == APPLICATION else perform)
+        except BaseException:
+            self._uninstrument()
+            raise
+
+    def _uninstrument(self, **options: Any) -> None:
+        for door in _DOORS.values():
+            door.close()

@@ -1,0 +1,34 @@
+"""W3C trace context between spans and headers."""
+
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from eventsource.types import Headers
+from eventsource_instrumentation.rows import Carried
+
+_STORED = TraceContextTextMapPropagator()
+_BAGGAGE = "baggage"
+
+
+def parent_from(headers: Headers | None) -> Context | None:
+    """Return the context in *headers* where there is no current span whose child could be made."""
+    if not headers or trace.get_current_span().get_span_context().is_valid:
+        return None
+    return propagate.extract(headers)
+
+
+def with_current_context(headers: Headers | None, carried: Carried) -> Headers | None:
+    """
+    Return *headers* with the context of the current span instead of any other; as they are, if there is none.
+
+    A message is given what the global propagator injects; what is stored is given ``traceparent`` and ``tracestate``
+    only (W3C Trace Context), for baggage is not made to be kept.
+    """
+    propagator = _STORED if carried == "stored" else propagate.get_global_textmap()
+    context: dict[str, str] = {}
+    propagator.inject(context)
+    if not context:
+        return headers
+    replaced = propagator.fields | _STORED.fields | {_BAGGAGE}
+    return {name: value for name, value in (headers or {}).items() if name.lower() not in replaced} | context
