@@ -1,6 +1,7 @@
 """Putting the wrapper on the doors, and taking it away again."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from inspect import getattr_static
 from typing import Any
 
@@ -106,7 +107,28 @@ class EventsourceInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         except BaseException:
             self._uninstrument()
             raise
+        _options.clear()
+        _options.update(options)
 
     def _uninstrument(self, **options: Any) -> None:
         for door in _DOORS.values():
             door.close()
+
+
+_options: dict[str, Any] = {}
+
+
+@contextmanager
+def instrumented(**options: Any) -> Iterator[None]:
+    """Instrument with *options* inside the block; afterwards everything is as it was before, instrumented or not."""
+    instrumentor = EventsourceInstrumentor()
+    before = dict(_options) if instrumentor.is_instrumented_by_opentelemetry else None
+    if before is not None:
+        instrumentor.uninstrument()
+    instrumentor.instrument(**options)
+    try:
+        yield
+    finally:
+        instrumentor.uninstrument()
+        if before is not None:
+            instrumentor.instrument(**before)
