@@ -37,7 +37,7 @@ $(TOX):
 
 .venv-demo/installed: pyproject.toml $(shell find eventsource eventsource_instrumentation -name '*.py')
 	$(call venv,.venv-demo)
-	.venv-demo/bin/python -m pip install --quiet --force-reinstall '.[telemetry]'
+	.venv-demo/bin/python -m pip install --quiet '.[telemetry]'
 	touch $@
 
 define venv

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextvars import ContextVar
 from typing import ClassVar
 
 from eventsource.bus.interface import EventBus
@@ -11,6 +12,9 @@ from eventsource.handlers.adapter import HandlerAdapter
 from eventsource.headers import headers_in_hand
 
 logger = logging.getLogger(__name__)
+
+_background: ContextVar["asyncio.Task[None] | None"] = ContextVar("eventsource_background", default=None)
+"""The publication in the background that the running handler is a part of."""
 
 
 class InMemoryEventBus(EventBus):
@@ -45,7 +49,7 @@ class InMemoryEventBus(EventBus):
     async def shutdown(self, timeout: float = 30.0) -> None:
         """Wait for the publications in the background, for *timeout* seconds, then cancel what is left of them."""
         self._is_shut_down = True
-        waiting = self._background - {asyncio.current_task()}  # a handler may be the one who shuts down
+        waiting = self._background - {_background.get()}  # a handler may be the one who shuts down
         if not waiting:
             return
         _, late = await asyncio.wait(waiting, timeout=timeout)
@@ -59,10 +63,14 @@ class InMemoryEventBus(EventBus):
         if not publish.background:
             await self._deliver_all(publish)
             return
-        task = asyncio.create_task(self._deliver_all(publish))
+        task = asyncio.create_task(self._deliver_in_background(publish))
         self._stats["background_tasks_created"] += 1
         self._background.add(task)
         task.add_done_callback(self._forget)
+
+    async def _deliver_in_background(self, publish: Publish) -> None:
+        _background.set(asyncio.current_task())
+        await self._deliver_all(publish)
 
     async def _deliver_all(self, publish: Publish) -> None:
         with headers_in_hand(publish.headers):

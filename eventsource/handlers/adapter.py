@@ -62,9 +62,9 @@ def _callable_of(handler: Any) -> Callable[[DomainEvent], Awaitable[None] | None
     return function
 
 
-def _identity(handler: Any) -> tuple[int, ...]:
+def _identity(handler: Any) -> tuple[object, ...]:
     if isinstance(handler, MethodType):  # each access of obj.method makes a new object
         return id(handler.__self__), id(handler.__func__)
     if isinstance(handler, BuiltinMethodType):  # so does each access of a_list.append
-        return id(handler.__self__), hash(handler.__name__)
+        return id(handler.__self__), handler.__name__
     return (id(handler),)

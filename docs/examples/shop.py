@@ -1,0 +1,175 @@
+"""An event-sourced shop on a SQLite file, with its traces and metrics."""
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import UUID, uuid4
+
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from pydantic import BaseModel
+
+from eventsource import (
+    AggregateRepository,
+    DeclarativeAggregate,
+    DeclarativeProjection,
+    DomainEvent,
+    InMemoryEventBus,
+    SQLiteEventStore,
+    SQLiteSnapshotStore,
+    handles,
+    register_event,
+)
+from eventsource.observability import TracingMixin
+from eventsource_instrumentation import EventsourceInstrumentor
+from eventsource_instrumentation.console import TraceTreeExporter
+from eventsource_instrumentation.recording import RecordedMetrics
+
+
+@register_event
+class Stocked(DomainEvent):
+    """Pieces came in."""
+
+    aggregate_type: str = "Article"
+    name: str
+    pieces: int
+
+
+@register_event
+class Sold(DomainEvent):
+    """Pieces went out."""
+
+    aggregate_type: str = "Article"
+    name: str
+    pieces: int
+    customer: str
+
+
+class Stock(BaseModel):
+    """What is known of an article."""
+
+    name: str = ""
+    pieces: int = 0
+
+
+class SoldOutError(Exception):
+    """There are not enough pieces."""
+
+
+class Article(DeclarativeAggregate[Stock]):
+    """One kind of goods, of which no more can be sold than there is."""
+
+    aggregate_type = "Article"
+
+    def _get_initial_state(self) -> Stock:
+        return Stock()
+
+    def stock(self, name: str, pieces: int) -> None:
+        """Take *pieces* in."""
+        self.apply_event(
+            Stocked(aggregate_id=self.aggregate_id, aggregate_version=self.get_next_version(), name=name, pieces=pieces)
+        )
+
+    def sell(self, pieces: int, customer: str) -> None:
+        """Sell *pieces* to *customer*."""
+        state = self.state or self._get_initial_state()
+        if pieces > state.pieces:
+            message = f"{customer} wants {pieces} x {state.name}, but there are {state.pieces}"
+            raise SoldOutError(message)
+        self.apply_event(
+            Sold(
+                aggregate_id=self.aggregate_id,
+                aggregate_version=self.get_next_version(),
+                name=state.name,
+                pieces=pieces,
+                customer=customer,
+            )
+        )
+
+    @handles(Stocked)
+    def _on_stocked(self, event: Stocked) -> None:
+        pieces = self.state.pieces if self.state else 0
+        self._state = Stock(name=event.name, pieces=pieces + event.pieces)
+
+    @handles(Sold)
+    def _on_sold(self, event: Sold) -> None:
+        if self.state:
+            self._state = self.state.model_copy(update={"pieces": self.state.pieces - event.pieces})
+
+
+class Sales(DeclarativeProjection):
+    """How many pieces of each article were sold."""
+
+    def __init__(self) -> None:
+        super().__init__(enable_tracing=True)
+        self.pieces: dict[str, int] = {}
+
+    @handles(Sold)
+    async def _on_sold(self, event: Sold) -> None:
+        self.pieces[event.name] = self.pieces.get(event.name, 0) + event.pieces
+
+
+class Shop(TracingMixin):
+    """What customers see."""
+
+    def __init__(self, articles: AggregateRepository[Article]) -> None:
+        self._init_tracing(__name__)
+        self._articles = articles
+
+    async def open(self, name: str, pieces: int) -> UUID:
+        """Put a new article on the shelf."""
+        with self._create_span_context("shop.open", {"article": name}):
+            article = self._articles.create_new(uuid4())
+            article.stock(name, pieces)
+            await self._articles.save(article)
+            return article.aggregate_id
+
+    async def order(self, article_id: UUID, pieces: int, customer: str) -> None:
+        """Sell to a customer, again if somebody else was quicker."""
+        with self._create_span_context("shop.order", {"customer": customer}):
+            await self._articles.execute(article_id, lambda article: article.sell(pieces, customer))
+
+
+async def trade(database: Path) -> None:
+    """Run the shop for a moment."""
+    bus, sales = InMemoryEventBus(), Sales()
+    bus.subscribe_all(sales)
+    async with SQLiteEventStore(database) as events, SQLiteSnapshotStore(database) as snapshots:
+        articles = AggregateRepository(
+            events, Article, "Article", event_publisher=bus, snapshot_store=snapshots, snapshot_threshold=3
+        )
+        shop = Shop(articles)
+        tea = await shop.open("Tea", 10)
+        await asyncio.gather(shop.order(tea, 2, "Ada"), shop.order(tea, 1, "Grace"))
+        await shop.order(tea, 4, "Edsger")
+        try:
+            await shop.order(tea, 5, "Barbara")
+        except SoldOutError as error:
+            print(f"Refused: {error}", end="\n\n")
+        stock = (await articles.load(tea)).state
+        print(f"\nSold: {sales.pieces}, left: {stock and stock.pieces}, events: {await events.get_global_position()}")
+
+
+def show(metrics: RecordedMetrics) -> None:
+    """Print what was counted and measured."""
+    for point in sorted(metrics.points, key=lambda each: each.name):
+        value = f"{point.value:g}"
+        if point.unit == "s":
+            value = f"{point.count} x {point.value / point.count * 1000:.2f} ms"
+        labels = " ".join(f"{name.rsplit('.', 1)[-1]}={text}" for name, text in point.attributes.items())
+        print(f"{point.name:<42} {value:>14}  {labels}")
+
+
+def main() -> None:
+    """Switch telemetry on, trade, and show what was seen."""
+    traces, metrics = TracerProvider(), RecordedMetrics()
+    traces.add_span_processor(SimpleSpanProcessor(TraceTreeExporter()))
+    EventsourceInstrumentor().instrument(tracer_provider=traces, meter_provider=metrics.provider)
+    with TemporaryDirectory() as directory:
+        asyncio.run(trade(Path(directory, "shop.db")))
+    print("\nMetrics")
+    show(metrics)
+
+
+if __name__ == "__main__":
+    main()
