@@ -29,7 +29,7 @@ proof bench: $(TOX)
 
 clean:
 	rm -rf .tox .venv-tox .venv-demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find eventsource eventsource_instrumentation tests docs benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find . -path './.*' -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 $(TOX):
 	$(call venv,.venv-tox)

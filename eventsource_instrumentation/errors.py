@@ -8,7 +8,8 @@ from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE
 from opentelemetry.trace import Span, Status, StatusCode
 
-_INPUT = re.compile(r", input_value=.*, input_type=\w+")
+# As a rule a value is shown on one line, and may contain what looks like its end; only odd ones take several lines.
+_INPUT = re.compile(r", input_value=(?:.*|(?s:.*?)), input_type=\w+")
 
 
 def is_interruption(error: BaseException) -> bool:

@@ -48,6 +48,10 @@ class LazyAttributes(Mapping[str, AttributeValue]):
     def __len__(self) -> int:
         return len(self._evaluated())
 
+    def copy(self) -> dict[str, AttributeValue]:
+        """Return the attributes as a dictionary of the caller's own; SDKs before 1.43 ask for it."""
+        return dict(self._evaluated())
+
     def _evaluated(self) -> dict[str, AttributeValue]:
         if self._values is None:
             self._values = evaluate(self._getters, self._observation)

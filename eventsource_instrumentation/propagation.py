@@ -1,7 +1,8 @@
 """W3C trace context between spans and headers."""
 
 from opentelemetry import propagate, trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
+from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from eventsource.types import Headers
@@ -11,11 +12,24 @@ _STORED = TraceContextTextMapPropagator()
 _BAGGAGE = "baggage"
 
 
+class _AnyCase(Getter[Headers]):
+    """Finds headers as HTTP does, whose frameworks like to write ``Traceparent``."""
+
+    def get(self, carrier: Headers, key: str) -> list[str] | None:
+        return [value for name, value in carrier.items() if name.lower() == key.lower()] or None
+
+    def keys(self, carrier: Headers) -> list[str]:
+        return list(carrier)
+
+
+_ANY_CASE = _AnyCase()
+
+
 def parent_from(headers: Headers | None) -> Context | None:
     """Return the context in *headers* where there is no current span whose child could be made."""
     if not headers or trace.get_current_span().get_span_context().is_valid:
         return None
-    return propagate.extract(headers)
+    return propagate.extract(headers, get_current(), _ANY_CASE)
 
 
 def with_current_context(headers: Headers | None, carried: Carried) -> Headers | None:
@@ -30,5 +44,5 @@ def with_current_context(headers: Headers | None, carried: Carried) -> Headers |
     propagator.inject(context)
     if not context:
         return headers
-    replaced = propagator.fields | _STORED.fields | {_BAGGAGE}
+    replaced = {name.lower() for name in propagator.fields | _STORED.fields} | {_BAGGAGE}
     return {name: value for name, value in (headers or {}).items() if name.lower() not in replaced} | context

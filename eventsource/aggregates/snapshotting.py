@@ -73,7 +73,11 @@ class Snapshotting:
         """Take a snapshot of *aggregate* if it is due; a failure is logged and does no other harm."""
         if self._mode == "manual" or not self._is_due(aggregate):
             return
-        snapshot = self._taken(aggregate)
+        try:
+            snapshot = self._taken(aggregate)
+        except Exception as error:  # the events are saved: nobody must take this for a failure of that
+            self._warn("Failed to take snapshot of", aggregate.aggregate_id, error)
+            return
         aggregate.snapshot_version = snapshot.version
         if self._mode == "sync":
             await self._save_quietly(snapshot)

@@ -148,7 +148,7 @@ class SQLiteDatabase:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.path, self.options.busy_timeout / 1000, isolation_level=None, check_same_thread=False
+            self.path, timeout=self.options.busy_timeout / 1000, isolation_level=None, check_same_thread=False
         )
         self._connections.append(connection)
         _set_journal_mode(connection, self.options)

@@ -38,7 +38,7 @@ _SAVE = """
 INSERT OR REPLACE INTO snapshots (aggregate_id, aggregate_type, version, schema_version, state, created_at)
 VALUES (?, ?, ?, ?, ?, ?)
 """
-_DELETE_TYPE = "DELETE FROM snapshots WHERE aggregate_type = ?1 AND (?2 IS NULL OR schema_version < ?2)"
+_DELETE_TYPE = "DELETE FROM snapshots WHERE aggregate_type = ? AND schema_version < coalesce(?, schema_version + 1)"
 
 
 class SQLiteSnapshotStore(SQLiteBacked, SnapshotStore):
@@ -113,6 +113,8 @@ def _first(query: str, values: tuple[Any, ...], connection: sqlite3.Connection) 
 def _snapshot(get: GetSnapshot, version: int, schema_version: int, state: str, created_at: str) -> Snapshot:
     try:
         values = pydantic_core.from_json(state)
+        if not isinstance(values, dict):
+            raise ValueError(f"the state is of type {type(values).__name__}, not an object")
         created = datetime.fromisoformat(created_at)
     except ValueError as error:
         raise SnapshotDeserializationError(get.aggregate_id, get.aggregate_type, error, str(error)) from error

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeAlias
@@ -188,10 +189,10 @@ def _start(append: Append, connection: sqlite3.Connection) -> int | None:
 def _insert(rows: Sequence[Row], version: int, connection: sqlite3.Connection) -> int:
     """Insert *rows* above *version* and return the position of the last one."""
     stored_at = time.time_ns() // 1000
-    cursor = connection.cursor()
-    for offset, row in enumerate(rows, 1):
-        cursor.execute(_INSERT, (*row, stored_at, version + offset))
-    return cursor.lastrowid or 0
+    with closing(connection.cursor()) as cursor:  # one that an error's traceback held would keep the file open
+        for offset, row in enumerate(rows, 1):
+            cursor.execute(_INSERT, (*row, stored_at, version + offset))
+        return cursor.lastrowid or 0
 
 
 def _known(append: Append, connection: sqlite3.Connection) -> dict[UUID, KnownEvent]:

@@ -60,12 +60,12 @@ def test_the_tests_import_what_is_installed(root: Path) -> None:
 
 def test_the_lowest_versions_that_are_tested_are_those_declared(root: Path, declared: dict[str, Any]) -> None:
     """A bound that no run ever tried is a guess."""
-    project, groups = declared["project"], declared["dependency-groups"]
+    project = declared["project"]
     promised = project["dependencies"] + project["optional-dependencies"]["telemetry"]
     lowest = {line for line in (root / "tests/lowest.txt").read_text().splitlines() if not line.startswith("#")}
 
     bounds = {line.replace(">=", "==") for line in promised}
-    tools = {line.replace(">=", "==") for line in groups["test"]}
+    tools = {line.replace(">=", "==") for line in project["optional-dependencies"]["test"]}
 
     assert bounds <= lowest
     assert lowest <= bounds | tools

@@ -57,6 +57,7 @@ PYTEST = ("-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-p", "no:asy
 def project(tmp_path: Path) -> Path:
     """A user's project with a test of its own."""
     (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "project" / "test_doors.py").write_text(USERS_TEST)
     return tmp_path / "project"
 

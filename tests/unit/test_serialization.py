@@ -1,5 +1,6 @@
 """Events to JSON text and back."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
@@ -137,6 +138,12 @@ class TestRoundTrip:
         text = serializer.encode(Made(aggregate_id=uuid4()))
 
         assert "label" not in pydantic_core.from_json(text)
+
+    def test_infinity_is_written_as_valid_json(self, serializer: EventSerializer) -> None:
+        """Databases that look into their JSON refuse bare constants."""
+        text = serializer.encode(Made(aggregate_id=uuid4(), rate=float("-inf")))
+
+        assert json.loads(text, parse_constant=pytest.fail)["rate"] == "-Infinity"
 
     def test_without_a_registry_it_is_the_default_one(self) -> None:
         """Most applications have only that."""
