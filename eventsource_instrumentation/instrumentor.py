@@ -34,38 +34,34 @@ class Door:
     def __init__(self, owner: type, name: str) -> None:
         self._owner = owner
         self._name = name
-        self._observe: Callable[..., Any] | None = None
+        self._passage = _Passage()
         self._wrapper: Any = None
         self._own: Any = _INHERITED
         self._left_below: Any = None
 
     def open(self, observe: Callable[..., Any]) -> None:
         """Let *observe* have what passes: it is called with the method, the object, and the arguments."""
-        self._observe = observe
         if not self._is_in_place():
-            self._own = vars(self._owner).get(self._name, _INHERITED)
-            self._wrapper = wrapt.FunctionWrapper(getattr_static(self._owner, self._name), self._pass)
-            setattr(self._owner, self._name, self._wrapper)
+            own, passage = vars(self._owner).get(self._name, _INHERITED), _Passage()
+            wrapper = wrapt.FunctionWrapper(getattr_static(self._owner, self._name), passage.lead)
+            setattr(self._owner, self._name, wrapper)
+            self._own, self._passage, self._wrapper = own, passage, wrapper
+        self._passage.observe = observe
 
     def close(self) -> None:
         """Put back what was there, the same object."""
-        self._observe = None
+        self._passage.observe = None
+        if self._wrapper is None:
+            return
         present = vars(self._owner).get(self._name)
         if present is not self._wrapper:
             self._left_below = present
-            return
-        if self._wrapper is None:
             return
         if self._own is _INHERITED:
             delattr(self._owner, self._name)
         else:
             setattr(self._owner, self._name, self._own)
         self._wrapper = None
-
-    def _pass(self, method: Callable[..., Any], component: Any, args: Any, kwargs: Any) -> Any:
-        if self._observe is None:
-            return method(*args, **kwargs)
-        return self._observe(method, component, *args, **kwargs)
 
     def _is_in_place(self) -> bool:
         if self._wrapper is None:
@@ -76,6 +72,17 @@ class Door:
         while present is not None and present is not self._wrapper:
             present = getattr(present, "__wrapped__", None)
         return present is not None
+
+
+class _Passage:
+    """What one wrapper does: it leads to the observer, if there is one, and straight on otherwise."""
+
+    def __init__(self) -> None:
+        self.observe: Callable[..., Any] | None = None
+
+    def lead(self, method: Callable[..., Any], component: Any, args: Any, kwargs: Any) -> Any:
+        observe = self.observe
+        return method(*args, **kwargs) if observe is None else observe(method, component, *args, **kwargs)
 
 
 _DOORS = {kind: Door(port, "_perform") for kind, port in COMPONENTS.items()}
@@ -125,10 +132,11 @@ def instrumented(**options: Any) -> Iterator[None]:
     before = dict(_options) if instrumentor.is_instrumented_by_opentelemetry else None
     if before is not None:
         instrumentor.uninstrument()
-    instrumentor.instrument(**options)
     try:
+        instrumentor.instrument(**options)
         yield
     finally:
-        instrumentor.uninstrument()
+        if instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.uninstrument()
         if before is not None:
             instrumentor.instrument(**before)

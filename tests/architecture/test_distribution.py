@@ -65,7 +65,8 @@ def test_the_lowest_versions_that_are_tested_are_those_declared(root: Path, decl
     lowest = {line for line in (root / "tests/lowest.txt").read_text().splitlines() if not line.startswith("#")}
 
     bounds = {line.replace(">=", "==") for line in promised}
-    tools = {line.replace(">=", "==") for line in project["optional-dependencies"]["test"]}
+    extras = project["optional-dependencies"]
+    tools = {line.replace(">=", "==") for line in extras["test"] + extras["dev"]}
 
     assert bounds <= lowest
     assert lowest <= bounds | tools
@@ -85,12 +86,12 @@ def test_every_dependency_has_a_lower_bound_and_no_upper_one(declared: dict[str,
 
 
 def test_the_extra_named_all_is_all_the_others(declared: dict[str, Any]) -> None:
-    """Nothing is missing for who asks for everything."""
+    """Nothing is missing for who asks for everything; tools for working on the project are no part of it."""
     extras = declared["project"]["optional-dependencies"]
 
     asked = Requirement(extras["all"][0]).extras
 
-    assert asked == set(extras) - {"all"}
+    assert asked == set(extras) - {"all", "test", "lint", "types", "dev"}
 
 
 def test_the_changelog_begins_with_this_version(root: Path) -> None:

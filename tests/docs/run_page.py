@@ -27,7 +27,12 @@ from types import ModuleType
 from typing import NamedTuple
 
 _BLOCK = re.compile(r"^```(\w+) ?(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
-_CHANGING = re.compile(r"\b[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\b|\b(?:[\da-f]{16}){1,2}\b|\b\d+\.\d+(?= ?m?s\b)")
+_CHANGING = re.compile(
+    r"\b[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}\b"  # UUIDs
+    r"|\b00-[\da-f]{32}-[\da-f]{16}-[\da-f]{2}\b"  # traceparents, whose flags differ between SDKs
+    r"|\b(?:[\da-f]{16}){1,2}\b"  # ids of spans and traces
+    r"|\b\d+\.\d+(?= ?m?s\b)"  # durations
+)
 
 
 class Block(NamedTuple):
