@@ -14,6 +14,7 @@ from eventsource.exceptions import EventVersionError
 from eventsource.handlers.registry import (
     HandlerInfo,
     UnregisteredEventHandling,
+    check_appliers,
     check_unregistered_event_handling,
     handlers_of,
     report_unhandled,
@@ -216,6 +217,7 @@ class DeclarativeAggregate(AggregateRoot[TState], ABC):
         super().__init_subclass__(**kwargs)
         check_unregistered_event_handling(cls, cls.unregistered_event_handling)
         cls._handlers = handlers_of(cls)
+        check_appliers(cls, cls._handlers.values())
 
     def _apply(self, event: DomainEvent) -> None:
         info = self._handlers.get(type(event))

@@ -78,10 +78,13 @@ class Snapshotting:
         except Exception as error:  # the events are saved: nobody must take this for a failure of that
             self._warn("Failed to take snapshot of", aggregate.aggregate_id, error)
             return
-        aggregate.snapshot_version = snapshot.version
         if self._mode == "sync":
-            await self._save_quietly(snapshot)
+            if await self._save_quietly(snapshot):
+                aggregate.snapshot_version = snapshot.version
             return
+        aggregate.snapshot_version = snapshot.version
+        if not self._pending:
+            self._in_order = asyncio.Lock()  # a lock serves one event loop only
         task = asyncio.create_task(self._save_in_order(snapshot))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
@@ -105,8 +108,9 @@ class Snapshotting:
 
     async def await_pending(self) -> int:
         """Wait for the snapshots that are being saved in the background and return how many there were."""
-        pending = list(self._pending)
-        await asyncio.gather(*pending)
+        pending = set(self._pending)
+        if pending:
+            await asyncio.wait(pending)  # which leaves them alone if whoever waits is cancelled
         return len(pending)
 
     def _is_due(self, aggregate: Any) -> bool:
@@ -134,11 +138,13 @@ class Snapshotting:
             snapshot.schema_version,
         )
 
-    async def _save_quietly(self, snapshot: Snapshot) -> None:
+    async def _save_quietly(self, snapshot: Snapshot) -> bool:
         try:
             await self._save(snapshot)
+            return True
         except Exception as error:  # the events are saved: nobody must take this for a failure of that
             self._warn("Failed to save snapshot of", snapshot.aggregate_id, error)
+            return False
 
     async def _save_in_order(self, snapshot: Snapshot) -> None:
         async with self._in_order:  # an older snapshot must not overwrite a newer one

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -58,6 +58,7 @@ class GroupCommit(Generic[Item, Outcome]):
         return self._running is not None and not self._running.get_loop().is_closed()
 
     def _send(self) -> None:
+        self._running = None
         group = [waiting for waiting in self._queue if _is_awaited(waiting.outcome)]
         self._queue.clear()
         if not group:
@@ -76,19 +77,29 @@ class GroupCommit(Generic[Item, Outcome]):
     def _settle(
         self, group: list[_Waiting[Item, Outcome]], running: "asyncio.Future[Sequence[Outcome | Exception]]"
     ) -> None:
-        self._running = None
-        failure = None if running.cancelled() else running.exception()
-        outcomes = [failure] * len(group) if running.cancelled() or failure else running.result()
-        for waiting, outcome in zip(group, outcomes, strict=True):
+        for waiting, outcome in zip(group, _outcomes(running, len(group)), strict=True):
             if not _is_awaited(waiting.outcome):
                 continue
-            if running.cancelled():
+            if isinstance(outcome, asyncio.CancelledError):
                 waiting.outcome.cancel()
             elif isinstance(outcome, BaseException):
                 waiting.outcome.set_exception(outcome)
             else:
-                waiting.outcome.set_result(cast(Outcome, outcome))
-        self._send()
+                waiting.outcome.set_result(outcome)
+        # Those who are woken now may submit again in this turn of the loop: the next group takes that along.
+        running.get_loop().call_soon(self._send)
+
+
+def _outcomes(running: "asyncio.Future[Sequence[Outcome | Exception]]", count: int) -> Sequence[Any]:
+    if running.cancelled():
+        return [asyncio.CancelledError()] * count
+    if failure := running.exception():
+        return [failure] * count
+    outcomes = running.result()
+    if len(outcomes) != count:
+        wrong = RuntimeError(f"the commit of {count} items gave {len(outcomes)} outcomes; there must be one for each")
+        return [wrong] * count
+    return outcomes
 
 
 def _is_awaited(outcome: "asyncio.Future[Outcome]") -> bool:

@@ -117,11 +117,15 @@ class SQLiteDatabase:
 
     def _attempt(self, connection: sqlite3.Connection, job: Job[Any], shared: int) -> Committed | Exception:
         try:
-            with savepoint(connection):
-                return Committed(job(connection), shared)
+            connection.execute("SAVEPOINT job")
+            result = job(connection)
+            connection.execute("RELEASE job")
+            return Committed(result, shared)
         except Exception as error:  # each job gets its own answer, and the other jobs theirs
             if not connection.in_transaction:  # SQLite gave up the whole transaction, as it does on a full disk
                 raise
+            undo(connection)
+            connection.execute("RELEASE job")
             return self._explained(error, "nothing was written") if isinstance(error, sqlite3.Error) else error
 
     def _read(self, job: Job[Result]) -> Result:
@@ -162,18 +166,9 @@ class SQLiteDatabase:
             connection.close()
 
 
-@contextmanager
-def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
-    """Undo what the block wrote if it raises; the transaction around it goes on."""
-    connection.execute("SAVEPOINT job")
-    try:
-        yield
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK TO job")
-            connection.execute("RELEASE job")
-        raise
-    connection.execute("RELEASE job")
+def undo(connection: sqlite3.Connection) -> None:
+    """Undo what the running job has written so far; what others wrote in the same transaction stays."""
+    connection.execute("ROLLBACK TO job")
 
 
 @contextmanager

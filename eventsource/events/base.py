@@ -7,6 +7,8 @@ from uuid import UUID, uuid4
 import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field
 
+from eventsource.events.identity import time_ordered_id
+
 
 def _now() -> datetime:
     return datetime.now(UTC)
@@ -22,7 +24,7 @@ class DomainEvent(BaseModel):
 
     model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings")
 
-    event_id: UUID = Field(default_factory=uuid4)
+    event_id: UUID = Field(default_factory=time_ordered_id)
     event_type: str = "DomainEvent"
     event_version: int = Field(default=1, ge=1)
     occurred_at: datetime = Field(default_factory=_now)

@@ -85,8 +85,11 @@ class EventRegistry:
 
         Raises:
             DuplicateEventTypeError: If another class has the name or an alias.
+            TypeError: If *aliases* is a string.
             ValueError: If *upcast* does not lead to the class's ``event_version``.
         """
+        if isinstance(aliases, str):
+            raise TypeError(f"aliases must be a collection of names, not the string {aliases!r}: write [{aliases!r}]")
         name = event_type or _name_of(event_class)
         check_upcasters(name, event_class.model_fields["event_version"].default, upcast or {})
         entry = RegisteredType(name, event_class, frozenset(aliases), dict(upcast or {}))
@@ -97,15 +100,20 @@ class EventRegistry:
 
     def resolve(self, event_type: str) -> RegisteredType:
         """
-        Return what is known about the name or alias *event_type*.
+        Return how to read what was written under *event_type*.
+
+        That is the name or an alias of a class, or else the ``event_type`` that the events of one class carry
+        although the class was registered under another name.
 
         Raises:
-            EventTypeNotFoundError: If nothing is.
+            EventTypeNotFoundError: If there is no such class.
         """
-        try:
-            return self._known[event_type]
-        except KeyError:
-            raise EventTypeNotFoundError(event_type, self.list_types()) from None
+        if entry := self._known.get(event_type):
+            return entry
+        carriers = [entry for entry in self._types.values() if _name_of(entry.event_class) == event_type]
+        if len(carriers) == 1:
+            return carriers[0]
+        raise EventTypeNotFoundError(event_type, self.list_types())
 
     def get(self, event_type: str) -> type[DomainEvent]:
         """
@@ -114,7 +122,9 @@ class EventRegistry:
         Raises:
             EventTypeNotFoundError: If there is none.
         """
-        return self.resolve(event_type).event_class
+        if entry := self._known.get(event_type):
+            return entry.event_class
+        raise EventTypeNotFoundError(event_type, self.list_types())
 
     def get_or_none(self, event_type: str) -> type[DomainEvent] | None:
         """Return the class registered under *event_type*, if any."""

@@ -168,6 +168,23 @@ def _bound(info: HandlerInfo, owner: object) -> HandlerInfo:
     return HandlerInfo(info.event_type, info.handler_name, method, info.is_async, info.param_count)
 
 
+def check_appliers(cls: type, handlers: Iterable[HandlerInfo]) -> None:
+    """
+    Check the handlers of an aggregate's class, which change its state at once.
+
+    Raises:
+        ValueError: If one is asynchronous, or takes anything but ``(event)``.
+    """
+    for info in handlers:
+        name = f"{cls.__qualname__}.{info.handler_name}"
+        if info.is_async:
+            raise ValueError(f"the handler {name} must not be async: an aggregate applies its events at once")
+        if info.param_count != 1:
+            raise ValueError(
+                f"the handler {name} takes {info.param_count} arguments besides self; it must take (event)"
+            )
+
+
 def _check(info: HandlerInfo, owner: object, require_async: bool) -> None:
     name = f"{type(owner).__name__}.{info.handler_name}"
     if require_async and not info.is_async:

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import ClassVar
@@ -86,8 +85,9 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         headers = pydantic_core.to_json(append.headers).decode() if append.headers else None
         rows = [queries.row_of(event, self._serializer.encode(event), headers) for event in append.events]
         result, shared = await self._connected.write(partial(queries.write, append, rows))
-        appended: AppendResult = replace(result, shared=shared)
-        return appended
+        return AppendResult(
+            result.success, result.new_version, result.global_position, repeated=result.repeated, shared=shared
+        )
 
     async def _get_events(self, get: GetEvents) -> EventStream:
         return await self._connected.read(partial(self._stream, get))

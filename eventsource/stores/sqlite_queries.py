@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeAlias
 from uuid import UUID
 
-from eventsource.databases.sqlite import savepoint
+from eventsource.databases.sqlite import undo
 from eventsource.events.base import DomainEvent
 from eventsource.stores.conflicts import KnownEvent, judge_refused
 from eventsource.stores.operations import Append, GetEvents, ReadPage
@@ -78,11 +78,9 @@ def write(append: Append, rows: Sequence[Row], connection: sqlite3.Connection) -
     version = _start(append, connection)
     if version is not None:
         try:
-            with savepoint(connection):
-                position = _insert(rows, version, connection)
-            return AppendResult.successful(version + len(rows), position)
-        except sqlite3.IntegrityError:
-            pass  # another event has the id, or the version
+            return AppendResult.successful(version + len(rows), _insert(rows, version, connection))
+        except sqlite3.IntegrityError:  # another event has the id, or the version
+            undo(connection)
     actual = stream_version(append.aggregate_id, append.aggregate_type, connection)
     return judge_refused(append, _known(append, connection), actual)
 

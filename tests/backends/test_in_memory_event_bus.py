@@ -169,7 +169,11 @@ async def test_a_late_publication_is_cancelled_with_a_warning(
     await bus.publish(opened(door, 1), background=True)
     await gate.entered.wait()
 
-    await bus.shutdown(timeout=0)
+    try:
+        async with asyncio.timeout(10):
+            await bus.shutdown(timeout=0)
+    finally:
+        gate.open.set()
 
     assert bus.get_background_task_count() == 0
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [

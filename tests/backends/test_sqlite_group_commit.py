@@ -1,7 +1,9 @@
 """Appends that wait for the one writer of a SQLite file share its next transaction."""
 
 import asyncio
+import sqlite3
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -48,6 +50,27 @@ async def test_a_bad_append_harms_only_itself(store: SQLiteEventStore, door: UUI
     assert [type(each) for each in outcomes] == [OptimisticLockError, DuplicateEventError, *[AppendResult] * 62]
     assert await store.get_stream_version(door, DOOR) == 0
     assert await store.get_global_position() == 1 + 2 * 62
+
+
+async def test_a_job_that_fails_leaves_nothing(path: Path) -> None:
+    """What it wrote before it failed is undone; the other jobs of its transaction are written."""
+    database = SQLiteDatabase(str(path), SQLiteOptions())
+    await database.write(lambda connection: connection.execute("CREATE TABLE names (name TEXT)") and None)
+
+    def insert(connection: sqlite3.Connection, name: str) -> None:
+        connection.execute("INSERT INTO names VALUES (?)", (name,))
+        if name == "bad":
+            raise LookupError(name)
+
+    names = ["alone", "before", "bad", "after"]
+    outcomes = await asyncio.gather(
+        *(database.write(partial(insert, name=name)) for name in names), return_exceptions=True
+    )
+    written = await database.read(lambda connection: connection.execute("SELECT name FROM names").fetchall())
+    await database.close()
+
+    assert [isinstance(each, LookupError) for each in outcomes] == [False, False, True, False]
+    assert written == [("alone",), ("before",), ("after",)]
 
 
 async def test_appends_of_one_group_see_one_another(store: SQLiteEventStore, door: UUID) -> None:

@@ -93,7 +93,9 @@ class Stores(RuleBasedStateMachine):
         stream = [event for event in self.offered if event.aggregate_id == aggregate_id]
         start, end = data.draw(st.integers(0, len(stream))), data.draw(st.integers(0, len(stream)))
         events = stream[start:end] if start <= end else stream[end:start][::-1]
-        events += [self.offer(aggregate_id, aggregate_type, NOON, None, 1) for _ in range(new)]
+        for _ in range(new):
+            place = data.draw(st.integers(0, len(events)))
+            events.insert(place, self.offer(aggregate_id, aggregate_type, NOON, None, 1))
         self.agree(lambda store: store.append_events(aggregate_id, aggregate_type, events, expected))
 
     @rule(data=st.data(), aggregate_id=ids, aggregate_type=types, expected=versions)

@@ -23,7 +23,8 @@ import asyncio, sys
 from eventsource.stores.sqlite import SQLiteEventStore
 
 async def main(path):
-    sys.stdin.read(1)
+    print("ready", flush=True)
+    sys.stdin.readline()
     async with SQLiteEventStore(path):
         pass
 
@@ -74,8 +75,8 @@ def python(script: str, *arguments: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def ends(processes: list["subprocess.Popen[str]"], word: str = "") -> list[tuple[int, str]]:
-    return [(process.returncode, errors) for process in processes for _, errors in [process.communicate(word, 60)]]
+def ends(processes: list["subprocess.Popen[str]"]) -> list[tuple[int, str]]:
+    return [(process.returncode, errors) for process in processes for _, errors in [process.communicate(timeout=60)]]
 
 
 async def log_of(path: Path) -> list[StoredEvent]:
@@ -93,8 +94,16 @@ def rival(path: Path, store: SQLiteEventStore) -> Iterator[sqlite3.Connection]:
 def test_many_processes_may_create_the_file_at_once(path: Path) -> None:
     """Each of them finds or makes the table; none fails because another was quicker."""
     processes = [python(INITIALIZE, path) for _ in range(PROCESSES)]
+    for process in processes:
+        assert process.stdout
+        process.stdout.readline()
 
-    assert ends(processes, "go") == [(0, "")] * PROCESSES
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+
+    assert ends(processes) == [(0, "")] * PROCESSES
 
 
 def test_processes_may_append_to_one_stream(path: Path, door: UUID) -> None:

@@ -5,15 +5,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import pytest
 
 PROGRAMS = Path(__file__).parent / "programs"
-
-
-class Start(Protocol):
-    def __call__(self, program: str, *arguments: object, under: tuple[object, ...] = ()) -> "subprocess.Popen[str]": ...
 
 
 @pytest.fixture
@@ -35,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     """Start one of the programs in a process of its own, which does not outlive the test."""
     started: list[subprocess.Popen[str]] = []
 

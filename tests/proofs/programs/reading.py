@@ -12,14 +12,15 @@ import sys
 import tracemalloc
 
 from eventsource.stores.sqlite import SQLiteEventStore
+from eventsource.testing.events import Opened
 
 
 async def main(path: str) -> None:
     async with SQLiteEventStore(path) as store:
         tracemalloc.start()
         events = 0
-        async for _ in store.read_all():
-            events += 1
+        async for stored in store.read_all():
+            events += isinstance(stored.event, Opened)
         _, allocated = tracemalloc.get_traced_memory()
     sys.stdout.write(f"{events} {allocated} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
 

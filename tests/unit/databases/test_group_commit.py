@@ -270,3 +270,15 @@ class TestClosedLoops:
             each.close()
 
         assert (outcome, committed) == ("C", ["c"])
+
+
+async def test_a_commit_that_answers_for_too_few_is_an_error_for_all() -> None:
+    """Nobody waits for an answer that will never come."""
+
+    async def commit(items: Sequence[int]) -> list[int]:
+        return []
+
+    group: GroupCommit[int, int] = GroupCommit(commit)
+
+    with pytest.raises(RuntimeError, match="1 items gave 0 outcomes"):
+        await group.submit(1)
