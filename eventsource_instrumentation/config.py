@@ -52,6 +52,7 @@ class Config:
     response_hook: Hook | None = field(default_factory=lambda: _from_environment(RESPONSE_HOOK, _function, None))
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "excluded_components", frozenset(self.excluded_components))
         _check_kinds(self.excluded_components)
 
     @classmethod

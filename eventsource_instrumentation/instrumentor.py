@@ -115,7 +115,7 @@ class EventsourceInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             self._uninstrument()
             raise
         _options.clear()
-        _options.update(options)
+        _options.update({name: getattr(config, name) for name in options})
 
     def _uninstrument(self, **options: Any) -> None:
         for door in _DOORS.values():

@@ -14,7 +14,7 @@ from eventsource.exceptions import EventSourceError
 from eventsource.stores.in_memory import InMemoryEventStore
 from eventsource.stores.interface import EventStore
 from eventsource.stores.sqlite import SQLiteEventStore
-from eventsource.stores.values import ReadDirection, ReadOptions, StoredEvent, format_stream_id
+from eventsource.stores.values import ExpectedVersion, ReadDirection, ReadOptions, StoredEvent, format_stream_id
 from eventsource.testing.events import NEPAL, NOON, Opened
 
 HOUSE = UUID(int=1)
@@ -30,7 +30,7 @@ MOMENTS = [
 
 ids, types, moments = st.sampled_from(IDS), st.sampled_from(TYPES), st.sampled_from(MOMENTS)
 maybe_moments = st.none() | moments
-versions = st.integers(-2, 12)
+versions = st.sampled_from([ExpectedVersion.ANY, ExpectedVersion.STREAM_EXISTS]) | st.integers(0, 8)
 options = st.builds(
     ReadOptions,
     direction=st.sampled_from(ReadDirection),
@@ -98,13 +98,14 @@ class Stores(RuleBasedStateMachine):
             events.insert(place, self.offer(aggregate_id, aggregate_type, NOON, None, 1))
         self.agree(lambda store: store.append_events(aggregate_id, aggregate_type, events, expected))
 
-    @rule(data=st.data(), aggregate_id=ids, aggregate_type=types, expected=versions)
+    @rule(data=st.data(), aggregate_id=ids, aggregate_type=types, new=st.integers(0, 1), expected=versions)
     def repeat_a_part_of_a_stream(
-        self, data: st.DataObject, aggregate_id: UUID, aggregate_type: str, expected: int
+        self, data: st.DataObject, aggregate_id: UUID, aggregate_type: str, new: int, expected: int
     ) -> None:
         stream = self.loop.run_until_complete(self.model.get_events(aggregate_id, aggregate_type)).events
         start = data.draw(st.integers(0, len(stream)))
         events = stream[start : data.draw(st.integers(start, len(stream)))]
+        events[:0] = [self.offer(aggregate_id, aggregate_type, NOON, None, 1) for _ in range(new)]
         self.agree(lambda store: store.append_events(aggregate_id, aggregate_type, events, expected))
 
     @rule(

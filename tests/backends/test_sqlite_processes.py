@@ -161,7 +161,18 @@ async def test_a_lock_held_for_a_while_is_waited_for(
     assert (before, result.new_version) == (0, 1)
 
 
-async def test_opening_waits_for_a_lock(path: Path, rival: sqlite3.Connection) -> None:
+async def test_a_new_file_is_waited_for(path: Path) -> None:
+    """While somebody else has locked it, opening goes on trying."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as rival:
+        rival.execute("CREATE TABLE theirs (id INTEGER)")
+        rival.execute("BEGIN EXCLUSIVE")
+        asyncio.get_running_loop().call_later(0.05, rival.execute, "COMMIT")
+
+        async with SQLiteEventStore(path) as store:
+            assert await store.get_global_position() == 0
+
+
+async def test_opening_waits_no_longer_than_busy_timeout(path: Path, rival: sqlite3.Connection) -> None:
     """It gives up after busy_timeout and says so; afterwards the file can be opened."""
     store = SQLiteEventStore(path, busy_timeout=1)
     rival.execute("BEGIN IMMEDIATE")

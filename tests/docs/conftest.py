@@ -44,8 +44,9 @@ def root() -> Path:
 @pytest.fixture
 def environment() -> Mapping[str, str]:
     """The environment of a user, who has set none of the variables that change what is shown."""
-    ours = ("PYTEST", "PYTHON", "OTEL", "EVENTSOURCE", "COV")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    changing = ("PYTEST", "PYTHON", "OTEL", "EVENTSOURCE", "COV")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(changing)}
+    return plain | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 
 @pytest.fixture

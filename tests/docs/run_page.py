@@ -14,7 +14,6 @@ The info string of a block says what is done with it:
 import ast
 import asyncio
 import inspect
-import os
 import re
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from contextlib import redirect_stdout
 from doctest import ELLIPSIS, NORMALIZE_WHITESPACE, OutputChecker
 from io import StringIO
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from types import ModuleType
 from typing import NamedTuple
 
@@ -89,12 +89,9 @@ class Runner:
 
     def _run_commands(self, block: Block) -> None:
         lines = block.text.splitlines(keepends=True)
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self._printed = ""
         for command in (line[1:] for line in lines if line.startswith("$")):
-            done = subprocess.run(
-                command, shell=True, check=False, env=os.environ | {"PATH": path}, stdout=-1, stderr=-2, text=True
-            )
+            done = subprocess.run(command, shell=True, check=False, text=True, stdout=PIPE, stderr=STDOUT)
             self._printed += done.stdout
             self._expect(block, done.returncode == 0)
         if expected := "".join(line for line in lines if not line.startswith("$")):

@@ -23,17 +23,17 @@ from eventsource_instrumentation.recording import RecordedSpans, Recording
 APPEND = "eventsource.event_store.append_events"
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """Comes from telemetry."""
 
 
 def fail(*args: Any, **kwargs: Any) -> Any:
-    raise Broken
+    raise BrokenError
 
 
 class BrokenSampler(Sampler):
     def should_sample(self, *args: Any, **kwargs: Any) -> SamplingResult:
-        raise Broken
+        raise BrokenError
 
     def get_description(self) -> str:
         return "broken"
@@ -53,7 +53,7 @@ class BrokenPropagator(TextMapPropagator):
 
     @property
     def fields(self) -> set[str]:
-        raise Broken
+        raise BrokenError
 
 
 def provider_with(processor: SpanProcessor) -> TracerProvider:
@@ -149,7 +149,7 @@ async def test_only_the_first_failure_is_a_warning(
 
     records = [each for each in caplog.records if each.name.startswith("eventsource_instrumentation")]
     assert [each.levelno for each in records] == [logging.WARNING, logging.DEBUG, logging.DEBUG]
-    assert all(each.exc_info and each.exc_info[0] is Broken for each in records)
+    assert all(each.exc_info and each.exc_info[0] is BrokenError for each in records)
 
 
 async def test_a_hook_that_fails_costs_no_span(store: InMemoryEventStore, recording: Recording, door: UUID) -> None:
@@ -180,9 +180,10 @@ class TestSuppression:
         self, store: InMemoryEventStore, door: UUID, eventsource_spans: RecordedSpans
     ) -> None:
         """The caller's are left as they are."""
-        with eventsource_spans.provider.get_tracer("here").start_as_current_span("request"):
-            with suppress_instrumentation():
-                await store.append_events(door, DOOR, opened(door, 1), 0, headers={"request": "7"})
+        tracer = eventsource_spans.provider.get_tracer("here")
+
+        with tracer.start_as_current_span("request"), suppress_instrumentation():
+            await store.append_events(door, DOOR, opened(door, 1), 0, headers={"request": "7"})
 
         assert [stored.headers for stored in await store.read_page()] == [{"request": "7"}]
 

@@ -26,7 +26,7 @@ async def append(store: SQLiteEventStore, aggregate_id: UUID, appends: int) -> N
 
 
 async def main(path: str, tasks: str, appends: str, *synchronous: str) -> None:
-    options = {"synchronous": each for each in synchronous}
+    options = dict(zip(["synchronous"], synchronous, strict=False))
     async with SQLiteEventStore(path, **options) as store, asyncio.TaskGroup() as group:
         for number in range(int(tasks)):
             group.create_task(append(store, UUID(int=number), int(appends)))

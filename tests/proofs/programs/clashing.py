@@ -3,7 +3,7 @@ Appends pairs of events from many tasks to a few streams of a SQLite file, and w
 
 Usage: clashing.py FILE TASKS APPENDS SEED
 
-Waits for a line on standard input once the file is open. Every third append or so is cancelled at some moment.
+Waits for a line on standard input once the file is open. Every third append or so is cancelled, at a random moment.
 Lines: outcome, aggregate id, version (0 unless acknowledged), the ids of both events.
 """
 
@@ -16,7 +16,7 @@ from eventsource.exceptions import OptimisticLockError
 from eventsource.stores.sqlite import SQLiteEventStore
 from eventsource.testing.events import DOOR, Opened, opened
 
-STREAMS = [UUID(int=number) for number in range(8)]
+STREAMS = [UUID(int=number) for number in range(16)]
 
 
 async def append(store: SQLiteEventStore, pair: list[Opened], random: Random) -> tuple[str, int]:
@@ -24,8 +24,7 @@ async def append(store: SQLiteEventStore, pair: list[Opened], random: Random) ->
     version = await store.get_stream_version(aggregate_id, DOOR)
     appending = asyncio.create_task(store.append_events(aggregate_id, DOOR, pair, version))
     if random.random() < 0.3:
-        for _ in range(random.randrange(6)):
-            await asyncio.sleep(0)
+        await asyncio.sleep(random.expovariate(1000))
         appending.cancel()
     try:
         return "acknowledged", (await appending).new_version

@@ -7,9 +7,9 @@ One line: events, the peak of what Python allocated for reading (bytes), the pea
 """
 
 import asyncio
-import resource
 import sys
 import tracemalloc
+from pathlib import Path
 
 from eventsource.stores.sqlite import SQLiteEventStore
 from eventsource.testing.events import Opened
@@ -22,7 +22,13 @@ async def main(path: str) -> None:
         async for stored in store.read_all():
             events += isinstance(stored.event, Opened)
         _, allocated = tracemalloc.get_traced_memory()
-    sys.stdout.write(f"{events} {allocated} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}\n")
+    sys.stdout.write(f"{events} {allocated} {resident()}\n")
+
+
+def resident() -> int:
+    # Not getrusage: its peak includes that of the process that started this one.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0])
 
 
 asyncio.run(main(*sys.argv[1:]))

@@ -127,7 +127,7 @@ def main() -> None:
     try:
         asyncio.run(shop())
     finally:
-        provider.shutdown()  # spans that still wait in the batch would be lost
+        provider.shutdown()  # export what still waits in the batch
 
 
 if __name__ == "__main__":

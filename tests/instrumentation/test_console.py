@@ -1,0 +1,159 @@
+"""Traces as trees on a terminal."""
+
+import io
+import re
+from collections.abc import Iterator
+from uuid import UUID
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Tracer
+
+from eventsource import InMemoryEventBus, InMemoryEventStore
+from eventsource.testing.events import DOOR, Opened, opened
+from eventsource_instrumentation.console import TraceTreeExporter
+from eventsource_instrumentation.instrumentor import instrumented
+
+
+@pytest.fixture
+def out() -> io.StringIO:
+    """The terminal."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def provider(out: io.StringIO) -> Iterator[TracerProvider]:
+    """A provider whose traces are drawn."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(TraceTreeExporter(out)))
+    yield provider
+    provider.shutdown()
+
+
+@pytest.fixture
+def tracer(provider: TracerProvider) -> Tracer:
+    """Makes spans that are drawn."""
+    return provider.get_tracer("here")
+
+
+def drawn(out: io.StringIO) -> list[str]:
+    """Return the lines without their durations, which are as they are."""
+    return [re.sub(r" +\d+\.\d\d ms", "", line).rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_a_trace_is_drawn_as_a_tree(tracer: Tracer, out: io.StringIO) -> None:
+    """Children stand below their parent, in the order in which they started."""
+    with tracer.start_as_current_span("request"):
+        with tracer.start_as_current_span("first"), tracer.start_as_current_span("inner"):
+            pass
+        with tracer.start_as_current_span("second"), tracer.start_as_current_span("last"):
+            pass
+
+    assert drawn(out) == [
+        "request",
+        "├─ first",
+        "│  └─ inner",
+        "└─ second",
+        "   └─ last",
+    ]
+
+
+def test_each_line_has_the_duration(tracer: Tracer, out: io.StringIO) -> None:
+    """In milliseconds, right-aligned."""
+    tracer.start_span("request", start_time=0).end(12_345_678)
+
+    assert out.getvalue() == f"{'request':<64} {'12.35':>9} ms\n"
+
+
+async def test_what_matters_most_of_the_attributes_is_shown(
+    provider: TracerProvider, out: io.StringIO, store: InMemoryEventStore, door: UUID
+) -> None:
+    """Kind, counts and versions, and no ids."""
+    with instrumented(tracer_provider=provider):
+        await store.append_events(door, DOOR, opened(door, 2), 0)
+
+    assert drawn(out) == [
+        "eventsource.event_store.append_events  Door  eventsource.testing.Opened  events=2  version=2"
+    ]
+    assert str(door) not in out.getvalue()
+
+
+async def test_an_error_is_shown_where_it_happened(provider: TracerProvider, out: io.StringIO, door: UUID) -> None:
+    """By its type."""
+
+    def fail(event: object) -> None:
+        raise RuntimeError("the hinge is broken")
+
+    bus = InMemoryEventBus()
+    bus.subscribe(Opened, fail)
+
+    with instrumented(tracer_provider=provider):
+        await bus.publish(opened(door, 1))
+
+    assert [line.endswith("✗ RuntimeError") for line in drawn(out)] == [False, False, True]
+
+
+def test_nothing_is_drawn_before_the_root_has_ended(tracer: Tracer, out: io.StringIO) -> None:
+    """A tree comes whole."""
+    with tracer.start_as_current_span("request"):
+        with tracer.start_as_current_span("inner"):
+            pass
+        before = out.getvalue()
+
+    assert before == ""
+    assert drawn(out) == ["request", "└─ inner"]
+
+
+def test_a_root_whose_parent_is_elsewhere_is_a_root(tracer: Tracer, out: io.StringIO) -> None:
+    """A consumer's part of a trace is drawn although the publisher is another process."""
+    elsewhere = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    parent = trace.set_span_in_context(NonRecordingSpan(elsewhere))
+
+    with tracer.start_as_current_span("consume", context=parent), tracer.start_as_current_span("handle"):
+        pass
+
+    assert drawn(out) == ["consume", "└─ handle"]
+
+
+def test_traces_side_by_side_are_drawn_one_after_the_other(tracer: Tracer, out: io.StringIO) -> None:
+    """Each when it is done."""
+    one, two = tracer.start_span("one"), tracer.start_span("two")
+    tracer.start_span("of one", trace.set_span_in_context(one)).end()
+    tracer.start_span("of two", trace.set_span_in_context(two)).end()
+
+    two.end()
+    one.end()
+
+    assert drawn(out) == ["two", "└─ of two", "one", "└─ of one"]
+
+
+def test_what_is_left_is_drawn_on_shutdown(provider: TracerProvider, tracer: Tracer, out: io.StringIO) -> None:
+    """Whose root never ended here, or had ended before."""
+    root = tracer.start_span("request")
+    tracer.start_span("inner", trace.set_span_in_context(root)).end()
+
+    provider.shutdown()
+
+    assert drawn(out) == ["inner"]
+
+
+def test_what_waits_is_bounded(tracer: Tracer, out: io.StringIO) -> None:
+    """A process that lives for ever does not collect spans for ever; the oldest are drawn without a root."""
+    for number in range(1, 1003):
+        parent = NonRecordingSpan(SpanContext(number, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED)))
+        tracer.start_span(f"child {number}", trace.set_span_in_context(parent)).end()
+
+    assert drawn(out) == ["child 1", "child 2"]
+
+
+def test_the_standard_output_of_the_moment_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also one that was put in place after the exporter was made."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(TraceTreeExporter()))
+
+    with provider.get_tracer("here").start_as_current_span("request"):
+        pass
+
+    assert capsys.readouterr().out.startswith("request ")

@@ -1,0 +1,86 @@
+"""The table covers everything that there is to be observed, and nothing is emitted that it does not list."""
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from opentelemetry.trace import Tracer
+
+import eventsource
+from eventsource import AggregateNotFoundError, AggregateRepository, InMemoryEventStore, OptimisticLockError
+from eventsource.component import Component
+from eventsource.testing.events import DOOR, opened
+from eventsource_instrumentation.operations import COMPONENTS, TABLE, UNOBSERVED
+from eventsource_instrumentation.recording import Recording
+from eventsource_instrumentation.rows import Row
+
+
+def operation_types() -> Iterator[type]:
+    """Yield what is defined in the modules called ``operations``."""
+    for found in pkgutil.walk_packages(eventsource.__path__, "eventsource."):
+        if found.name.endswith(".operations"):
+            module = importlib.import_module(found.name)
+            own = (each for each in vars(module).values() if isinstance(each, type))
+            yield from (each for each in own if each.__module__ == found.name)
+
+
+OPERATIONS = list(operation_types())
+ROWS = list(TABLE.values())
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each.__module__}.{each.__name__}")
+def test_every_operation_is_observed_or_known_not_to_be(operation: type) -> None:
+    """Whoever adds an operation decides what it emits."""
+    assert (operation in TABLE) + (operation in UNOBSERVED) == 1
+
+
+def test_the_table_has_no_other_rows() -> None:
+    """An operation that is gone takes its row with it."""
+    assert TABLE.keys() | UNOBSERVED == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.operation.__name__)
+def test_a_row_belongs_to_a_component_that_can_be_left_out(row: Row) -> None:
+    """Its owner is a port with a door."""
+    assert row.owner in COMPONENTS.values()
+    assert issubclass(row.owner, Component)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.operation.__name__)
+def test_a_row_with_headers_is_of_an_operation_with_headers(row: Row) -> None:
+    """Context goes into the operation's own field."""
+    fields = {field.name for field in dataclasses.fields(row.operation)}
+
+    assert (row.headers is not None) == ("headers" in fields)
+
+
+async def test_every_recorded_attribute_is_listed(
+    eventsource_telemetry: Recording,
+    tour: Callable[[Tracer], Awaitable[None]],
+    store: InMemoryEventStore,
+    doors: AggregateRepository[Any],
+    door: UUID,
+) -> None:
+    """Spans and metrics carry what the table says and nothing else, and every metric of it has a value."""
+    await tour(eventsource_telemetry.spans.provider.get_tracer("here"))
+    with pytest.raises(OptimisticLockError):
+        await store.append_events(door, DOOR, opened(door, 1), 3)
+    with pytest.raises(AggregateNotFoundError):
+        await doors.load(door)
+
+    metrics: dict[str, set[str]] = {}
+    for measurement in (each for row in TABLE.values() for each in row.measurements):
+        metrics.setdefault(measurement.metric.name, set()).update(measurement.attribute_names)
+    assert eventsource_telemetry.metrics.names == metrics.keys()
+    assert not [each for each in eventsource_telemetry.metrics.points if each.attributes.keys() - metrics[each.name]]
+    spans: dict[str, set[str]] = {"batch": set()}
+    for row in TABLE.values():
+        for name in row.spans:
+            spans.setdefault(name, {"error.type"}).update(row.at_start, row.at_end)
+    assert not [
+        each for each in eventsource_telemetry.spans.finished if (each.attributes or {}).keys() - spans[each.name]
+    ]
