@@ -60,6 +60,16 @@ def test_a_trace_is_drawn_as_a_tree(tracer: Tracer, out: io.StringIO) -> None:
     ]
 
 
+def test_children_stand_in_the_order_in_which_they_started(tracer: Tracer, out: io.StringIO) -> None:
+    """Whichever ended first."""
+    with tracer.start_as_current_span("request"):
+        first, second = tracer.start_span("first", start_time=1), tracer.start_span("second", start_time=2)
+        second.end()
+        first.end()
+
+    assert drawn(out) == ["request", "├─ first", "└─ second"]
+
+
 def test_each_line_has_the_duration(tracer: Tracer, out: io.StringIO) -> None:
     """In milliseconds, right-aligned."""
     tracer.start_span("request", start_time=0).end(12_345_678)

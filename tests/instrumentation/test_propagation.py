@@ -186,6 +186,28 @@ class TestCallersHeaders:
         assert save.parent.span_id == 0xB7AD6B7169203331
         assert eventsource_spans.parent_of(append) is save
 
+    @pytest.mark.usefixtures("eventsource_spans")
+    async def test_a_publisher_that_knows_no_headers_is_given_none(
+        self,
+        store: InMemoryEventStore,
+        doors_in: Callable[..., AggregateRepository[Any]],
+        new_door: Callable[[int], Any],
+    ) -> None:
+        """Publishers of the users' own work with telemetry as without."""
+
+        class Outbox:
+            def __init__(self) -> None:
+                self.events: list[DomainEvent] = []
+
+            async def publish(self, events: list[DomainEvent]) -> None:
+                self.events += events
+
+        outbox = Outbox()
+
+        await doors_in(store, event_publisher=outbox).save(new_door(2))
+
+        assert len(outbox.events) == 2
+
     async def test_nonsense_in_them_is_no_parent(
         self, store: InMemoryEventStore, door: UUID, eventsource_spans: RecordedSpans
     ) -> None:

@@ -152,15 +152,20 @@ async def test_only_the_first_failure_is_a_warning(
     assert all(each.exc_info and each.exc_info[0] is BrokenError for each in records)
 
 
-async def test_a_hook_that_fails_costs_no_span(store: InMemoryEventStore, recording: Recording, door: UUID) -> None:
+async def test_a_hook_that_fails_costs_neither_span_nor_metric(
+    store: InMemoryEventStore, recording: Recording, door: UUID
+) -> None:
     """Both hooks are extras."""
-    with instrumented(tracer_provider=recording.spans.provider, request_hook=fail, response_hook=fail):
+    providers = {"tracer_provider": recording.spans.provider, "meter_provider": recording.metrics.provider}
+
+    with instrumented(request_hook=fail, response_hook=fail, **providers):
         await store.append_events(door, DOOR, opened(door, 1), 0)
 
     span = recording.spans.one(APPEND)
     assert (span.attributes or {})["eventsource.version"] == 1
     assert span.status.is_unset
     assert (await store.read_page())[0].headers.keys() == {"traceparent"}
+    assert recording.metrics.count("eventsource.event_store.append.duration") == 1
 
 
 class TestSuppression:

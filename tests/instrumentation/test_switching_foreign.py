@@ -49,11 +49,6 @@ class Foreign:
         self.calls: list[str] = []
         self._below: list[Any] = []
 
-    @property
-    def top(self) -> Any:
-        """What stands on the door."""
-        return EventStore._perform
-
     def put(self, wrap: Wrap) -> Any:
         """Put a wrapper on the door and return it."""
         self._below.append(vars(EventStore).get("_perform"))
@@ -230,4 +225,24 @@ async def test_ours_that_was_thrown_away_is_made_anew(
     on()
     await append()
 
+    assert recording.spans.names == [APPEND]
+
+
+async def test_ours_is_found_beneath_wrappers_that_tell_what_they_wrap(
+    instrumentor: EventsourceInstrumentor,
+    recording: Recording,
+    foreign: Foreign,
+    on: Callable[[], None],
+    append: Callable[[], Any],
+) -> None:
+    """Also where another one came on top while it was off: it is used again."""
+    on()
+    foreign.put(with_wrapt)
+    instrumentor.uninstrument()
+    theirs = foreign.put(with_wrapt)
+
+    on()
+    await append()
+
+    assert vars(EventStore)["_perform"] is theirs
     assert recording.spans.names == [APPEND]
