@@ -32,8 +32,13 @@ def check_headers(headers: Mapping[str, str] | None) -> Headers | None:
 
     Raises:
         TypeError: If a name or a value is not a string.
+        ValueError: If one cannot be written as UTF-8.
     """
     for name, value in (headers or {}).items():
         if not (isinstance(name, str) and isinstance(value, str)):
             raise TypeError(f"headers must map strings to strings, not {name!r} to {value!r}")
+        try:
+            f"{name}{value}".encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"the header {name!r} cannot be sent or stored: {error}") from error
     return dict(headers) if headers else None

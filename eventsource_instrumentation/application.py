@@ -70,6 +70,8 @@ def _attribute_value(value: Any) -> AttributeValue:
     """Return *value* as it is, if a span can have it, else as text: ids, moments and amounts of money, say."""
     if isinstance(value, str | bool | int | float):
         return value
-    if isinstance(value, Sequence):
-        return [_attribute_value(each) for each in value]
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        kinds = {type(each) for each in value}
+        uniform = len(kinds) == 1 and kinds <= {str, bool, int, float}
+        return value if uniform else [str(each) for each in value]
     return str(value)

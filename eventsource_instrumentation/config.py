@@ -52,8 +52,7 @@ class Config:
     response_hook: Hook | None = field(default_factory=lambda: _from_environment(RESPONSE_HOOK, _function, None))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "excluded_components", frozenset(self.excluded_components))
-        _check_kinds(self.excluded_components)
+        object.__setattr__(self, "excluded_components", _checked(self.excluded_components))
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Config":
@@ -81,15 +80,17 @@ def _from_environment(name: str, read: Callable[[str], Any], default: Any) -> An
         return default
 
 
-def _kinds(value: str) -> tuple[str, ...]:
-    kinds = tuple(kind.strip() for kind in value.split(",") if kind.strip())
-    _check_kinds(kinds)
-    return kinds
+def _kinds(value: str) -> frozenset[str]:
+    return _checked([kind.strip() for kind in value.split(",") if kind.strip()])
 
 
-def _check_kinds(kinds: Iterable[str]) -> None:
-    if unknown := sorted(set(kinds) - KINDS):
+def _checked(kinds: Iterable[str]) -> frozenset[str]:
+    if isinstance(kinds, str):
+        raise ValueError(f"excluded_components must be a collection of names, not the string {kinds!r}: [{kinds!r}]")
+    chosen = frozenset(kinds)
+    if unknown := sorted(chosen - KINDS):
         raise ValueError(f"no kind of component is called {', '.join(unknown)}; there are {', '.join(sorted(KINDS))}")
+    return chosen
 
 
 def _function(value: str) -> Hook:

@@ -12,15 +12,12 @@ from opentelemetry.trace import Span, Status, StatusCode
 _INPUT = re.compile(r", input_value=(?:.*|(?s:.*?)), input_type=\w+")
 
 
-def is_interruption(error: BaseException) -> bool:
-    """Tell whether somebody ended the operation from outside, which is no failure of it."""
-    return isinstance(error, asyncio.CancelledError | GeneratorExit)
-
-
 def mark_failed(span: Span, error: BaseException) -> None:
     """Set on *span* what *error*, which leaves it, is; validation errors without the input that they quote."""
+    if isinstance(error, GeneratorExit):  # somebody left a loop early, as one may
+        return
     span.set_attribute(ERROR_TYPE, type(error).__name__)
-    if is_interruption(error):
+    if isinstance(error, asyncio.CancelledError):  # ended from outside, which is no failure
         return
     message = _INPUT.sub("", str(error))
     stack = _INPUT.sub("", "".join(traceback.format_exception(error)))

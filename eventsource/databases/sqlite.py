@@ -33,6 +33,9 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "it is read-only: check the mount and the permissions of file and directory",
 }
 
+_REFUSALS = (sqlite3.Error, OverflowError, UnicodeError)
+"""What SQLite raises, and the driver where a number takes more than 64 bits or a text is no Unicode."""
+
 
 @dataclass(frozen=True, slots=True)
 class SQLiteOptions:
@@ -98,8 +101,10 @@ class SQLiteDatabase:
 
     async def close(self) -> None:
         """Finish the jobs that are queued, then close all connections."""
-        await self._group.drain()
-        await asyncio.to_thread(self._shut_down)
+        try:
+            await self._group.drain()
+        finally:
+            await asyncio.to_thread(self._shut_down)
 
     def _hop(self, executor: ThreadPoolExecutor, work: Callable[[], Result]) -> "asyncio.Future[Result]":
         return asyncio.get_running_loop().run_in_executor(executor, copy_context().run, work)
@@ -112,7 +117,7 @@ class SQLiteDatabase:
             connection = self._connection()
             with _transaction(connection, "BEGIN IMMEDIATE"):
                 return [self._attempt(connection, job, len(jobs)) for job in jobs]
-        except sqlite3.Error as error:
+        except _REFUSALS as error:
             return [self._explained(error, "nothing was written") for _ in jobs]
 
     def _attempt(self, connection: sqlite3.Connection, job: Job[Any], shared: int) -> Committed | Exception:
@@ -126,17 +131,17 @@ class SQLiteDatabase:
                 raise
             undo(connection)
             connection.execute("RELEASE job")
-            return self._explained(error, "nothing was written") if isinstance(error, sqlite3.Error) else error
+            return self._explained(error, "nothing was written") if isinstance(error, _REFUSALS) else error
 
     def _read(self, job: Job[Result]) -> Result:
         try:
             connection = self._connection()
             with _transaction(connection, "BEGIN"):
                 return job(connection)
-        except sqlite3.Error as error:
+        except _REFUSALS as error:
             raise self._explained(error) from error
 
-    def _explained(self, error: sqlite3.Error, consequence: str = "nothing was read") -> DatabaseError:
+    def _explained(self, error: Exception, consequence: str = "nothing was read") -> DatabaseError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code is the primary one
         advice = "it is a directory: give a file" if Path(self.path).is_dir() else _ADVICE.get(code)
         facts = (f"SQLite database {self.path!r}: {error}", consequence, *filter(None, [advice]))

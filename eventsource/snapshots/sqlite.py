@@ -10,7 +10,7 @@ import pydantic_core
 
 from eventsource.databases.sqlite import Job, SQLiteOptions, Synchronous
 from eventsource.databases.sqlite_stores import SQLiteBacked
-from eventsource.snapshots.exceptions import SnapshotDeserializationError
+from eventsource.snapshots.exceptions import SnapshotDeserializationError, SnapshotError
 from eventsource.snapshots.interface import SnapshotStore
 from eventsource.snapshots.operations import (
     DeleteSnapshot,
@@ -77,7 +77,7 @@ class SQLiteSnapshotStore(SQLiteBacked, SnapshotStore):
 
     async def _save_snapshot(self, save: SaveSnapshot) -> None:
         each = save.snapshot
-        state = pydantic_core.to_json(each.state).decode()
+        state = _json(each)
         created_at = each.created_at.isoformat()
         values = (*_key(each), each.version, each.schema_version, state, created_at)
         await self._connected.write(lambda connection: connection.execute(_SAVE, values) and None)
@@ -99,6 +99,14 @@ class SQLiteSnapshotStore(SQLiteBacked, SnapshotStore):
         job: Job[int] = lambda connection: connection.execute(statement, values).rowcount  # noqa: E731
         deleted: int = (await self._connected.write(job)).result
         return deleted
+
+
+def _json(snapshot: Snapshot) -> str:
+    try:
+        return pydantic_core.to_json(snapshot.state).decode()
+    except (pydantic_core.PydanticSerializationError, UnicodeError) as error:
+        name = f"{snapshot.aggregate_type} {snapshot.aggregate_id}"
+        raise SnapshotError(f"the state of {name} cannot be written as JSON: {error}; nothing was saved") from error
 
 
 def _key(named: Snapshot | GetSnapshot | DeleteSnapshot | SnapshotExists) -> tuple[str, str]:

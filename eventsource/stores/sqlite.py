@@ -25,6 +25,7 @@ from eventsource.stores.operations import (
     ReadPage,
 )
 from eventsource.stores.values import AppendResult, EventStream, StoredEvent
+from eventsource.types import Headers
 
 
 class SQLiteEventStore(SQLiteBacked, EventStore):
@@ -132,5 +133,15 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
             stream_position=version,
             global_position=position,
             stored_at=queries.moment(stored_at),
-            headers=pydantic_core.from_json(headers) if headers else {},
+            headers=_headers(row) if headers else {},
         )
+
+
+def _headers(row: queries.Row) -> Headers:
+    position, event_id, event_type, *_, headers = row
+    try:
+        values: Headers = pydantic_core.from_json(headers)
+    except ValueError as error:
+        message = f"the headers of event {event_id} at position {position} cannot be read: {error}"
+        raise SerializationError(event_type, message) from error
+    return values

@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS events (
 """
 _READ = (
     "SELECT global_position, event_id, event_type, event_version, aggregate_id, aggregate_type, version, "
-    "stored_at, payload, headers FROM events"
+    "stored_at, CAST(payload AS BLOB), headers FROM events"
 )
 PROBE = f"{_READ} WHERE tenant_id = '' AND occurred_at = 0 LIMIT 0"
 _INSERT = """

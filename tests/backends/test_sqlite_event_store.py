@@ -43,13 +43,40 @@ async def test_a_damaged_payload_is_named(store: SQLiteEventStore, sql: Sql, doo
             await reading
 
 
-async def test_text_that_is_no_text_is_a_database_error(store: SQLiteEventStore, sql: Sql, door: UUID) -> None:
-    """Bytes that are not UTF-8 are damage to the file."""
+async def test_text_that_is_no_text_names_event_and_position(store: SQLiteEventStore, sql: Sql, door: UUID) -> None:
+    """Bytes that are not UTF-8 are as corrupt as any other payload."""
     await store.append_events(door, DOOR, opened(door, 1), 0)
     sql("UPDATE events SET payload = CAST(x'ff' AS TEXT)")
 
-    with pytest.raises(DatabaseError, match="UTF-8"):
+    with pytest.raises(SerializationError, match=r"event .{36} at position 1 cannot be read"):
         await store.get_events(door)
+
+
+async def test_headers_that_are_no_json_name_event_and_position(store: SQLiteEventStore, sql: Sql, door: UUID) -> None:
+    """What stands beside an event is told apart from the event itself."""
+    await store.append_events(door, DOOR, opened(door, 1), 0, headers={"request": "7"})
+    sql("UPDATE events SET headers = '{'")
+
+    with pytest.raises(SerializationError, match=r"the headers of event .{36} at position 1 cannot be read"):
+        await store.read_page()
+
+    assert (await store.get_events(door)).version == 1
+
+
+async def test_a_number_of_more_than_64_bits_is_refused(store: SQLiteEventStore, door: UUID) -> None:
+    """What a column cannot hold is a clear error, and nothing is written."""
+    event = Opened(aggregate_id=door, aggregate_type=DOOR, event_version=2**63)
+
+    with pytest.raises(DatabaseError, match="nothing was written"):
+        await store.append_events(door, DOOR, [event], 0)
+
+    assert await store.get_global_position() == 0
+
+
+async def test_half_a_surrogate_pair_is_no_type(store: SQLiteEventStore, door: UUID) -> None:
+    """What cannot be compared with a column is a clear error."""
+    with pytest.raises(DatabaseError, match="surrogates"):
+        await store.get_events(door, "\ud800")
 
 
 async def test_events_around_a_damaged_one_can_be_read(store: SQLiteEventStore, sql: Sql, door: UUID) -> None:

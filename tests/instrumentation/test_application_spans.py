@@ -174,6 +174,8 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
         ([ID, ID], (str(ID), str(ID))),
         ((1, 2), (1, 2)),
         ([], ()),
+        (b"\x00", "b'\\x00'"),
+        ([1, "a"], ("1", "a")),
     ],
 )
 def test_attributes_that_a_span_cannot_have_become_text(
@@ -270,7 +272,7 @@ class TestTracedGenerators:
 
         assert service.closed
         span = eventsource_spans.one("service.iterating")
-        assert (span.status.status_code, span.events) == (StatusCode.UNSET, ())
+        assert (span.status.status_code, span.events, dict(span.attributes or {})) == (StatusCode.UNSET, (), {})
         assert otel_context.get_current() is before
         assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
 

@@ -113,6 +113,11 @@ class TestExcludedComponents:
         with pytest.raises(ValueError, match="called event_shop; there are application, event_bus, event_store"):
             instrumentor.instrument(excluded_components=["event_store", "event_shop"])
 
+    def test_a_string_is_no_collection_of_kinds(self, instrumentor: EventsourceInstrumentor) -> None:
+        """The error shows what was meant."""
+        with pytest.raises(ValueError, match=r"not the string 'event_bus': \['event_bus'\]"):
+            instrumentor.instrument(excluded_components="event_bus")
+
     async def test_an_unknown_kind_in_the_variable_is_ignored_with_a_warning(
         self,
         names_with: Callable[..., Awaitable[set[str]]],

@@ -95,3 +95,9 @@ class TestCheck:
         """Every backend can carry strings, and nothing else."""
         with pytest.raises(TypeError, match="headers must map strings to strings"):
             check_headers(wrong)
+
+
+def test_half_a_surrogate_pair_is_no_header() -> None:
+    """What cannot be written as UTF-8 is refused before anything else happens."""
+    with pytest.raises(ValueError, match="'request' cannot be sent or stored"):
+        check_headers({"request": "\ud800"})
