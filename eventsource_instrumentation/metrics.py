@@ -1,11 +1,11 @@
 """The instruments of the table's metrics."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from opentelemetry.metrics import Counter, Histogram, Meter
 from opentelemetry.util.types import AttributeValue
 
-from eventsource_instrumentation.observation import Observation, evaluate
+from eventsource_instrumentation.observation import LazyAttributes, Observation
 from eventsource_instrumentation.rows import Measurement, Metric
 
 
@@ -21,7 +21,7 @@ class Instruments:
         amount = measurement.amount(observation)
         if amount is None:
             return
-        attributes = evaluate(measurement.attributes, observation)
+        attributes = LazyAttributes(measurement.attributes, observation)
         name = measurement.metric.name
         if measurement.split is None:
             self._add(name, amount, attributes)
@@ -30,7 +30,7 @@ class Instruments:
         for value, count in amounts(observation).items():
             self._add(name, count, {**attributes, attribute: value})
 
-    def _add(self, name: str, amount: float, attributes: dict[str, AttributeValue]) -> None:
+    def _add(self, name: str, amount: float, attributes: Mapping[str, AttributeValue]) -> None:
         instrument = self._instruments[name]
         if isinstance(instrument, Histogram):
             instrument.record(amount, attributes)

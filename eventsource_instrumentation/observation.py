@@ -1,6 +1,6 @@
 """One operation while it is observed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from opentelemetry.util.types import AttributeValue
@@ -25,19 +25,23 @@ Getter: TypeAlias = Callable[[Observation], AttributeValue | None]
 
 def evaluate(getters: Mapping[str, Getter], observation: Observation) -> dict[str, AttributeValue]:
     """Return the attributes that have a value."""
-    values = {name: getter(observation) for name, getter in getters.items()}
-    return {name: value for name, value in values.items() if value is not None}
+    values: dict[str, AttributeValue] = {}
+    for name, getter in getters.items():
+        value = getter(observation)
+        if value is not None:
+            values[name] = value
+    return values
 
 
 class LazyAttributes(Mapping[str, AttributeValue]):
-    """Attributes that cost nothing until somebody, a sampler or a recording span, looks at them."""
+    """Attributes that cost nothing until somebody, a sampler, a recording span or a real instrument, looks at them."""
 
     __slots__ = ("_getters", "_observation", "_values")
 
     def __init__(self, getters: Mapping[str, Getter], observation: Observation) -> None:
         self._getters = getters
-        self._observation = observation
-        self._values: dict[str, AttributeValue] | None = None
+        self._observation: Observation | None = observation
+        self._values: dict[str, AttributeValue] = {}
 
     def __getitem__(self, name: str) -> AttributeValue:
         return self._evaluated()[name]
@@ -48,11 +52,16 @@ class LazyAttributes(Mapping[str, AttributeValue]):
     def __len__(self) -> int:
         return len(self._evaluated())
 
+    def items(self) -> ItemsView[str, AttributeValue]:
+        """Return names and values together, as SDKs look at them."""
+        return self._evaluated().items()
+
     def copy(self) -> dict[str, AttributeValue]:
         """Return the attributes as a dictionary of the caller's own; SDKs before 1.43 ask for it."""
         return dict(self._evaluated())
 
     def _evaluated(self) -> dict[str, AttributeValue]:
-        if self._values is None:
+        if self._observation is not None:
             self._values = evaluate(self._getters, self._observation)
+            self._observation = None  # an SDK may keep the attributes for as long as it lives
         return self._values

@@ -42,7 +42,7 @@ def with_current_context(headers: Headers | None, carried: Carried) -> Headers |
     propagator = _STORED if carried == "stored" else propagate.get_global_textmap()
     context: dict[str, str] = {}
     propagator.inject(context)
-    if not context:
-        return headers
+    if not context or not headers:
+        return context or headers
     replaced = {name.lower() for name in propagator.fields | _STORED.fields} | {_BAGGAGE}
-    return {name: value for name, value in (headers or {}).items() if name.lower() not in replaced} | context
+    return {name: value for name, value in headers.items() if name.lower() not in replaced} | context

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from opentelemetry import trace
@@ -80,7 +79,7 @@ class ObservedOperation:
         if row.headers in (None, "onward"):
             return operation
         headers = with_current_context(operation.headers, row.headers)
-        return operation if headers is operation.headers else replace(operation, headers=headers)
+        return operation if headers is operation.headers else operation.with_headers(headers)
 
     def stop_the_clock(self) -> None:
         """Note how long the operation took."""

@@ -15,6 +15,10 @@ class Publish:
     background: bool
     headers: Headers | None
 
+    def with_headers(self, headers: Headers | None) -> "Publish":
+        """Return the same operation with other *headers*."""
+        return Publish(self.events, self.background, headers)
+
 
 @dataclass(slots=True)
 class Dispatch:

@@ -1,6 +1,7 @@
 """SQLite: the connections to one database, a thread that writes and some that read."""
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -143,11 +144,19 @@ class SQLiteDatabase:
 
     def _explained(self, error: Exception, consequence: str = "nothing was read") -> DatabaseError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte of an extended code is the primary one
-        advice = "it is a directory: give a file" if Path(self.path).is_dir() else _ADVICE.get(code)
+        advice = self._advice(code)
         facts = (f"SQLite database {self.path!r}: {error}", consequence, *filter(None, [advice]))
         explained = DatabaseError("; ".join(facts))
         explained.__cause__ = error
         return explained
+
+    def _advice(self, code: int) -> str | None:
+        if Path(self.path).is_dir():
+            return "it is a directory: give a file"
+        directory = Path(self.path).resolve().parent
+        if code == sqlite3.SQLITE_CANTOPEN and directory.is_dir() and not os.access(directory, os.W_OK):
+            code = sqlite3.SQLITE_READONLY
+        return _ADVICE.get(code)
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)

@@ -19,6 +19,10 @@ class Append:
     expected_version: int
     headers: Headers | None
 
+    def with_headers(self, headers: Headers | None) -> "Append":
+        """Return the same operation with other *headers*."""
+        return Append(self.aggregate_id, self.aggregate_type, self.events, self.expected_version, headers)
+
 
 @dataclass(slots=True)
 class GetEvents:

@@ -114,7 +114,7 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         return [self._stored(row) for row in queries.select_page(read, connection)]
 
     def _event(self, row: queries.Row) -> DomainEvent:
-        position, event_id, event_type, event_version, _, _, version, _, payload, _ = row
+        position, event_id, event_type, event_version, version, payload = row
         try:
             event = self._serializer.decode(event_type, event_version, payload)
         except SerializationError as error:
@@ -126,9 +126,9 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         return event if event.aggregate_version == version else event.with_aggregate_version(version)
 
     def _stored(self, row: queries.Row) -> StoredEvent:
-        position, _, _, _, aggregate_id, aggregate_type, version, stored_at, _, headers = row
+        position, _, _, _, version, _, aggregate_id, aggregate_type, stored_at, headers = row
         return StoredEvent(
-            event=self._event(row),
+            event=self._event(row[:6]),
             stream_id=f"{aggregate_id}:{aggregate_type}",
             stream_position=version,
             global_position=position,

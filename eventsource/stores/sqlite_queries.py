@@ -37,11 +37,9 @@ CREATE TABLE IF NOT EXISTS events (
     UNIQUE (aggregate_id, aggregate_type, version)
 )
 """
-_READ = (
-    "SELECT global_position, event_id, event_type, event_version, aggregate_id, aggregate_type, version, "
-    "stored_at, CAST(payload AS BLOB), headers FROM events"
-)
-PROBE = f"{_READ} WHERE tenant_id = '' AND occurred_at = 0 LIMIT 0"
+_EVENT = "global_position, event_id, event_type, event_version, version, CAST(payload AS BLOB)"
+_STORED = f"{_EVENT}, aggregate_id, aggregate_type, stored_at, headers"
+PROBE = f"SELECT {_STORED} FROM events WHERE tenant_id = '' AND occurred_at = 0 LIMIT 0"
 _INSERT = """
 INSERT INTO events (event_id, event_type, event_version, aggregate_id, aggregate_type, tenant_id, occurred_at,
     payload, headers, stored_at, version)
@@ -103,13 +101,13 @@ def head(connection: sqlite3.Connection) -> int:
 
 
 def select_stream(get: GetEvents, connection: sqlite3.Connection) -> tuple[list[Row], int]:
-    """Return the rows that *get* asks for, and the version of the whole stream."""
+    """Return the rows of events that *get* asks for, and the version of the whole stream."""
     stream = _Query(get.aggregate_id, get.aggregate_type)
     rows = (
         stream.where("version > ?", get.from_version)
         .where("occurred_at >= ?", _microseconds(get.from_timestamp))
         .where("occurred_at <= ?", _microseconds(get.to_timestamp))
-        .select(connection, _READ, f"ORDER BY {_order(get.aggregate_id, get.aggregate_type)}")
+        .select(connection, f"SELECT {_EVENT} FROM events", f"ORDER BY {_order(get.aggregate_id, get.aggregate_type)}")
     )
     ((version,),) = stream.select(connection, "SELECT max(version) FROM events")
     return rows, version or 0
@@ -123,7 +121,7 @@ def select_type(aggregate_id: UUID, connection: sqlite3.Connection) -> str | Non
 
 
 def select_page(read: ReadPage, connection: sqlite3.Connection) -> list[Row]:
-    """Return the rows of one page."""
+    """Return the rows of one page: those of events, with what is kept beside them."""
     options, after = read.options, read.after
     order = _order(read.aggregate_id, read.aggregate_type)
     forward = options.direction is ReadDirection.FORWARD
@@ -135,7 +133,11 @@ def select_page(read: ReadPage, connection: sqlite3.Connection) -> list[Row]:
         .where("tenant_id = ?", options.tenant_id and str(options.tenant_id))
         .where("occurred_at >= ?", _microseconds(options.from_timestamp))
         .where("occurred_at <= ?", _microseconds(options.to_timestamp))
-        .select(connection, _READ, f"ORDER BY {order} {'ASC' if forward else 'DESC'} LIMIT {read.batch_size:d}")
+        .select(
+            connection,
+            f"SELECT {_STORED} FROM events",
+            f"ORDER BY {order} {'ASC' if forward else 'DESC'} LIMIT {read.batch_size:d}",
+        )
     )
 
 
