@@ -50,6 +50,7 @@ from eventsource.snapshots import (
     SnapshotStore,
 )
 from eventsource.stores import (
+    SQLITE_AVAILABLE,
     AppendResult,
     EventPublisher,
     EventStore,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from eventsource.stores.sqlite import SQLiteEventStore
 
 __all__ = [
+    "SQLITE_AVAILABLE",
     "AggregateId",
     "AggregateNotFoundError",
     "AggregateRepository",

@@ -52,3 +52,19 @@ class EventSubscriber(ABC):
     @abstractmethod
     async def handle(self, event: DomainEvent) -> None:
         """Handle one event."""
+
+
+class AsyncEventHandler(ABC):
+    """Handles events of the classes that it names."""
+
+    @abstractmethod
+    async def handle(self, event: DomainEvent) -> None:
+        """Handle one event."""
+
+    @abstractmethod
+    def event_types(self) -> list[type[DomainEvent]]:
+        """Return the classes of the events that this handler wants."""
+
+    def can_handle(self, event: DomainEvent) -> bool:
+        """Tell whether *event* is of one of these very classes."""
+        return type(event) in self.event_types()

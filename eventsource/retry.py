@@ -1,12 +1,8 @@
 """Back-off policies: how often to try again, and how long to wait before that."""
 
-import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
-
-Result = TypeVar("Result")
+from typing import Protocol
 
 
 @dataclass(slots=True)
@@ -71,40 +67,6 @@ class ExponentialBackoffRetryPolicy:
     def should_retry(self, attempt: int, error: Exception) -> bool:
         """Tell whether to try again after *attempt* failed with *error*."""
         return attempt < self.max_retries
-
-
-class FilteredRetryPolicy:
-    """Retries as *base_policy* says, but only after one of the *retryable_exceptions*."""
-
-    def __init__(self, base_policy: RetryPolicy, retryable_exceptions: tuple[type[Exception], ...]) -> None:
-        self._base_policy = base_policy
-        self._retryable_exceptions = retryable_exceptions
-
-    @property
-    def max_retries(self) -> int:
-        """How often at most a failed action is repeated."""
-        return self._base_policy.max_retries
-
-    def get_backoff(self, attempt: int) -> float:
-        """Return the seconds to wait after the failed *attempt*."""
-        return self._base_policy.get_backoff(attempt)
-
-    def should_retry(self, attempt: int, error: Exception) -> bool:
-        """Tell whether to try again after *attempt* failed with *error*."""
-        return isinstance(error, self._retryable_exceptions) and self._base_policy.should_retry(attempt, error)
-
-
-async def retry(action: Callable[[], Awaitable[Result]], policy: RetryPolicy) -> Result:
-    """Return what *action* returns, trying it again as *policy* allows; the last error propagates."""
-    attempt = 0
-    while True:
-        try:
-            return await action()
-        except Exception as error:  # the policy decides which errors are worth another attempt
-            if not policy.should_retry(attempt, error):
-                raise
-        await asyncio.sleep(policy.get_backoff(attempt))
-        attempt += 1
 
 
 def _require(condition: bool, message: str) -> None:

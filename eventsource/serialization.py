@@ -16,6 +16,15 @@ class EventSerializer:
     def __init__(self, registry: EventRegistry | None = None) -> None:
         self.registry = default_registry if registry is None else registry
 
+    def name_of(self, event: DomainEvent) -> str:
+        """
+        Return the name to write *event* under, which `decode` finds its class by.
+
+        Raises:
+            DuplicateEventTypeError: If it would be read as another class.
+        """
+        return self.registry.name_of(event)
+
     def encode(self, event: DomainEvent) -> str:
         """
         Return *event* as JSON text.
@@ -37,12 +46,16 @@ class EventSerializer:
             SerializationError: If *payload* is not such an event.
         """
         registered = self.registry.resolve(event_type)
-        if event_version in registered.upcasters or event_type != registered.name:
+        if event_type != registered.name or _is_outdated(registered, event_version):
             payload = _modernised(registered, payload)
         try:
             return registered.event_class.model_validate_json(payload, by_alias=True, by_name=True)
         except ValidationError as error:
             raise SerializationError(event_type, _without_input(error)) from error
+
+
+def _is_outdated(registered: RegisteredType, event_version: int) -> bool:
+    return bool(registered.upcasters) and event_version != max(registered.upcasters) + 1
 
 
 def _modernised(registered: RegisteredType, payload: str | bytes) -> str | bytes:
@@ -57,7 +70,7 @@ def _modernised(registered: RegisteredType, payload: str | bytes) -> str | bytes
     try:
         return pydantic_core.to_json(upcast(data, registered.upcasters))
     except Exception as error:  # an upcaster is the user's code and may raise anything
-        message = f"its upcaster raised {type(error).__name__}: {error}"
+        message = f"it cannot be upcast: {type(error).__name__}: {error}"
         raise SerializationError(registered.name, message) from error
 
 

@@ -3,10 +3,11 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 from uuid import UUID
 
+import pydantic_core
 from pydantic import BaseModel
 
 from eventsource.events.base import DomainEvent
@@ -40,6 +41,9 @@ class AggregateRoot(Generic[TState], ABC):
 
     snapshot_version: int = 0
     """The version of the newest snapshot that this object was restored from or saved as."""
+
+    events_in_doubt: int = 0
+    """How many of the oldest uncommitted events may be stored already, because saving them was cancelled."""
 
     def __init__(self, aggregate_id: UUID) -> None:
         self._aggregate_id = aggregate_id
@@ -83,7 +87,8 @@ class AggregateRoot(Generic[TState], ABC):
         Apply *event*; a new one is also kept to be saved.
 
         All or nothing: if `_apply` raises, version, state and uncommitted events are as before. To hold that
-        also for states changed in place, the state is copied once, before the first event that is not saved yet.
+        also for states changed in place, the state is copied once, before the first event that is not saved yet; of
+        history (*is_new* false) a state that was changed in place before the error stays so.
 
         Raises:
             EventVersionError: If a new event does not carry the next version.
@@ -97,7 +102,7 @@ class AggregateRoot(Generic[TState], ABC):
         try:
             self._advance(event)
         except BaseException:
-            self._rebuild_state()
+            self._state = self._replayed(self._uncommitted_events)
             raise
         self._uncommitted_events.append(event)
 
@@ -113,9 +118,9 @@ class AggregateRoot(Generic[TState], ABC):
     def mark_events_as_committed(self, count: int | None = None) -> None:
         """Forget the uncommitted events, or the *count* oldest of them, because they are saved."""
         saved = len(self._uncommitted_events) if count is None else count
-        if self._uncommitted_events[saved:]:
-            self._committed_state = self._replayed(self._uncommitted_events[:saved])
-        del self._uncommitted_events[:saved]
+        pending = self._uncommitted_events[saved:]
+        self._committed_state = self._replayed(self._uncommitted_events[:saved]) if pending else None
+        self._uncommitted_events = pending
 
     def clear_uncommitted_events(self) -> list[DomainEvent]:
         """Forget the uncommitted events and return them."""
@@ -135,11 +140,12 @@ class AggregateRoot(Generic[TState], ABC):
         self.apply_event(event)
 
     def _serialize_state(self) -> dict[str, Any]:
-        return self._state.model_dump(mode="json") if self._state is not None else {}
+        return self._state.model_dump(mode="json", round_trip=True) if self._state is not None else {}
 
     def _restore_from_snapshot(self, state: dict[str, Any], version: int) -> None:
         if state:
-            self._state = self._get_state_type().model_validate(state)
+            values = pydantic_core.to_json(state)
+            self._state = self._get_state_type().model_validate_json(values, by_alias=True, by_name=True)
         self._version = version
 
     def _get_state_type(self) -> type[TState]:
@@ -181,18 +187,12 @@ class AggregateRoot(Generic[TState], ABC):
             self._version, self._state = version, state
             raise
 
-    def _rebuild_state(self) -> None:
-        self._state = self._replayed(self._uncommitted_events)
-
     def _replayed(self, events: Iterable[DomainEvent]) -> TState | None:
-        """Return the state after *events* on top of what was committed, leaving this object as it is."""
-        version, state = self._version, self._state
-        self._state = deepcopy(self._committed_state)
-        try:
-            self.load_from_history(events)
-            return self._state
-        finally:
-            self._version, self._state = version, state
+        """Return the state after *events* on top of what was committed, worked out on a copy of this object."""
+        other = copy(self)
+        other._state = deepcopy(self._committed_state)
+        other.load_from_history(events)
+        return other._state
 
     def __eq__(self, other: object) -> bool:
         return self._aggregate_id == other._aggregate_id if isinstance(other, AggregateRoot) else NotImplemented

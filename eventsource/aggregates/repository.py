@@ -1,8 +1,10 @@
 """Loading aggregates from their events and saving what happened to them."""
 
+import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import takewhile
 from typing import Any, Generic
 from uuid import UUID
 
@@ -14,7 +16,7 @@ from eventsource.component import Component
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import AggregateNotFoundError, OptimisticLockError
 from eventsource.headers import check_headers
-from eventsource.retry import ExponentialBackoffRetryPolicy, FilteredRetryPolicy, RetryConfig, retry
+from eventsource.retry import ExponentialBackoffRetryPolicy, RetryConfig
 from eventsource.snapshots.interface import SnapshotStore
 from eventsource.snapshots.values import Snapshot
 from eventsource.stores.interface import EventPublisher, EventStore
@@ -167,17 +169,20 @@ class AggregateRepository(Component, Generic[TAggregate]):
         if attempts < 1:
             raise ValueError(f"attempts must be 1 or more, not {attempts}")
 
-        async def attempt() -> TAggregate:
-            aggregate = await self.load(aggregate_id)
-            outcome = command(aggregate)
-            if inspect.isawaitable(outcome):
-                await outcome
-            await self.save(aggregate, headers=headers)
-            return aggregate
-
         pauses = RetryConfig(max_retries=attempts - 1, initial_delay=0.005, max_delay=0.5, jitter=0.5)
-        policy = FilteredRetryPolicy(ExponentialBackoffRetryPolicy(pauses), (OptimisticLockError,))
-        return await retry(attempt, policy)
+        policy = ExponentialBackoffRetryPolicy(pauses)
+        attempt = 0
+        while True:
+            aggregate = await self.load(aggregate_id)
+            try:
+                await self._run(command, aggregate, headers)
+                return aggregate
+            except OptimisticLockError as conflict:
+                # Without uncommitted events it was no conflict of this aggregate's: a publisher's, say.
+                if not aggregate.uncommitted_events or not policy.should_retry(attempt, conflict):
+                    raise
+            await asyncio.sleep(policy.get_backoff(attempt))
+            attempt += 1
 
     async def exists(self, aggregate_id: UUID) -> bool:
         """Tell whether the aggregate has events."""
@@ -202,6 +207,14 @@ class AggregateRepository(Component, Generic[TAggregate]):
     async def await_pending_snapshots(self) -> int:
         """Wait for the snapshots that are being saved in the background and return how many there were."""
         return await self._snapshotting.await_pending() if self._snapshotting else 0
+
+    async def _run(
+        self, command: Callable[[TAggregate], Awaitable[None] | None], aggregate: TAggregate, headers: Headers | None
+    ) -> None:
+        outcome = command(aggregate)
+        if inspect.isawaitable(outcome):
+            await outcome
+        await self.save(aggregate, headers=headers)
 
     async def _load(self, load: Load) -> Loaded[TAggregate]:
         restored, outcome = await self._restored(load.aggregate_id)
@@ -229,22 +242,35 @@ class AggregateRepository(Component, Generic[TAggregate]):
                 stream.version,
             )
             return await self._replayed(aggregate_id, None, "stale")
-        aggregate = restored if restored is not None else self.create_new(aggregate_id)
+        aggregate = restored if restored is not None else self._aggregate_factory(aggregate_id)
         aggregate.load_from_history(stream.events)
         return Loaded(aggregate, outcome, len(stream.events))
 
     async def _save(self, save: Save) -> None:
-        aggregate, events = save.aggregate, save.aggregate.uncommitted_events
-        expected = aggregate.version - len(events)
-        result = await self._event_store.append_events(
-            aggregate.aggregate_id, self._aggregate_type, events, expected, headers=save.headers
-        )
-        if result.conflict:
-            raise OptimisticLockError(aggregate.aggregate_id, expected, result.new_version)
-        _mark_committed(aggregate, len(events))
-        await self._publish(events, save.headers)
+        aggregate = save.aggregate
+        for events in _batches(aggregate):
+            await self._append(aggregate, events, save.headers)
+            await self._publish(events, save.headers)
         if self._snapshotting:
             await self._snapshotting.after_save(aggregate)
+
+    async def _append(self, aggregate: Any, events: list[DomainEvent], headers: Headers | None) -> None:
+        expected = aggregate.version - len(aggregate.uncommitted_events)
+        if expected < 0:
+            raise ValueError(
+                f"{self._aggregate_type} {aggregate.aggregate_id} is at version {aggregate.version} with "
+                f"{len(aggregate.uncommitted_events)} events that are not saved: their versions do not count up"
+            )
+        try:
+            result = await self._event_store.append_events(
+                aggregate.aggregate_id, self._aggregate_type, events, expected, headers=headers
+            )
+        except asyncio.CancelledError:
+            aggregate.events_in_doubt = len(events)
+            raise
+        if result.conflict:
+            raise OptimisticLockError(aggregate.aggregate_id, expected, result.new_version)
+        _mark_committed(aggregate, events)
 
     async def _publish(self, events: list[DomainEvent], headers: Headers | None) -> None:
         if self._event_publisher is None:
@@ -255,16 +281,33 @@ class AggregateRepository(Component, Generic[TAggregate]):
             await self._event_publisher.publish(events)
 
     async def _exists(self, exists: Exists) -> bool:
-        return await self.get_version(exists.aggregate_id) > 0
+        return await self._event_store.get_stream_version(exists.aggregate_id, self._aggregate_type) > 0
 
     async def _create_snapshot(self, create: CreateSnapshot) -> Snapshot:
         assert self._snapshotting is not None  # noqa: S101 - create_snapshot has checked it
         return await self._snapshotting.create(create.aggregate)
 
 
-def _mark_committed(aggregate: Any, saved: int) -> None:
-    """Forget the *saved* events, but none that was applied while they were being written."""
-    if len(aggregate.uncommitted_events) == saved:
+def _batches(aggregate: Any) -> Iterator[list[DomainEvent]]:
+    """
+    Yield the events to append at once, each batch after the one before was saved.
+
+    Events of a save that was cancelled may be stored or not. Appended alone they succeed either way; together with
+    newer ones they would be refused as partly known.
+    """
+    if in_doubt := getattr(aggregate, "events_in_doubt", 0):
+        yield aggregate.uncommitted_events[:in_doubt]
+        aggregate.events_in_doubt = 0
+    if events := aggregate.uncommitted_events:
+        yield events
+
+
+def _mark_committed(aggregate: Any, saved: list[DomainEvent]) -> None:
+    """Forget the *saved* events: not those applied while they were being written, nor any if another save did it."""
+    pending = aggregate.uncommitted_events
+    ids = {id(event) for event in saved}
+    done = sum(1 for _ in takewhile(lambda event: id(event) in ids, pending))
+    if done == len(pending):
         aggregate.mark_events_as_committed()
-    else:
-        aggregate.mark_events_as_committed(saved)
+    elif done:
+        aggregate.mark_events_as_committed(done)

@@ -3,6 +3,7 @@
 from eventsource.bus.interface import (
     AsyncEventHandler,
     EventBus,
+    EventHandler,
     EventHandlerFunc,
     EventSubscriber,
     FlexibleEventHandler,
@@ -10,7 +11,6 @@ from eventsource.bus.interface import (
 )
 from eventsource.bus.memory import InMemoryEventBus
 from eventsource.headers import current_headers
-from eventsource.protocols import EventHandler
 
 __all__ = [
     "AsyncEventHandler",

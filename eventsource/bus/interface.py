@@ -9,9 +9,16 @@ from eventsource.bus.operations import Dispatch, Handle, Publish
 from eventsource.bus.subscriptions import Subscriptions
 from eventsource.component import Component, implemented_by
 from eventsource.events.base import DomainEvent
+from eventsource.events.checks import check_events
 from eventsource.exceptions import NotConnectedError
 from eventsource.headers import check_headers
-from eventsource.protocols import EventSubscriber, FlexibleEventHandler, FlexibleEventSubscriber
+from eventsource.protocols import (
+    AsyncEventHandler,
+    EventHandler,
+    EventSubscriber,
+    FlexibleEventHandler,
+    FlexibleEventSubscriber,
+)
 from eventsource.types import Headers
 
 EventHandlerFunc: TypeAlias = Callable[[DomainEvent], Awaitable[None] | None]
@@ -20,27 +27,12 @@ Handler: TypeAlias = FlexibleEventHandler | EventHandlerFunc
 __all__ = [
     "AsyncEventHandler",
     "EventBus",
+    "EventHandler",
     "EventHandlerFunc",
     "EventSubscriber",
     "FlexibleEventHandler",
     "FlexibleEventSubscriber",
 ]
-
-
-class AsyncEventHandler(ABC):
-    """Handles events of the classes that it names."""
-
-    @abstractmethod
-    async def handle(self, event: DomainEvent) -> None:
-        """Handle one event."""
-
-    @abstractmethod
-    def event_types(self) -> list[type[DomainEvent]]:
-        """Return the classes of the events that this handler wants."""
-
-    def can_handle(self, event: DomainEvent) -> bool:
-        """Tell whether *event* is of one of these very classes."""
-        return type(event) in self.event_types()
 
 
 class EventBus(Component, ABC):
@@ -75,8 +67,9 @@ class EventBus(Component, ABC):
         """
         if self._is_shut_down:
             raise NotConnectedError(f"{type(self).__name__} has been shut down: publish before, or make a new bus")
+        events = check_events(events)
         if events:
-            await self._perform(self._publish, Publish(tuple(events), background, check_headers(headers)))
+            await self._perform(self._publish, Publish(events, background, check_headers(headers)))
 
     def subscribe(self, event_type: type[DomainEvent], handler: Handler) -> None:
         """

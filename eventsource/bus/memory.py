@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 from contextvars import ContextVar
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, TypeAlias
 
 from eventsource.bus.interface import EventBus
 from eventsource.bus.operations import Dispatch, Publish
@@ -13,8 +15,13 @@ from eventsource.headers import headers_in_hand
 
 logger = logging.getLogger(__name__)
 
-_background: ContextVar["asyncio.Task[None] | None"] = ContextVar("eventsource_background", default=None)
-"""The publication in the background that the running handler is a part of."""
+Publication: TypeAlias = "asyncio.Future[None]"
+"""Is done when all handlers of what was published are."""
+
+_part_of: ContextVar[frozenset[Publication]] = ContextVar("eventsource_publications", default=frozenset())
+"""The publications that wait for the running handler."""
+
+_GRACE = 1.0
 
 
 class InMemoryEventBus(EventBus):
@@ -29,7 +36,8 @@ class InMemoryEventBus(EventBus):
     def __init__(self, *, enable_tracing: bool = True) -> None:
         super().__init__()
         self.enable_tracing = enable_tracing
-        self._background: set[asyncio.Task[None]] = set()
+        self._under_way: set[Publication] = set()
+        self._background: dict[Publication, asyncio.Task[None]] = {}
         self._stats = {
             "events_published": 0,
             "handlers_invoked": 0,
@@ -47,30 +55,38 @@ class InMemoryEventBus(EventBus):
         return len(self._background)
 
     async def shutdown(self, timeout: float = 30.0) -> None:
-        """Wait for the publications in the background, for *timeout* seconds, then cancel what is left of them."""
+        """
+        Wait for the publications under way, for *timeout* seconds, then cancel those in the background.
+
+        Nothing more is accepted. What does not end when it is cancelled is left behind after another second.
+        """
         self._is_shut_down = True
-        waiting = self._background - {_background.get()}  # a handler may be the one who shuts down
-        if not waiting:
-            return
-        _, late = await asyncio.wait(waiting, timeout=timeout)
+        late = await _still_waiting(self._under_way - _part_of.get(), timeout)  # a handler may be who shuts down
         if late:
             logger.warning("Event bus shutdown: %d task(s) did not complete within timeout", len(late))
-            for task in late:
+            tasks = [self._background[each] for each in late if each in self._background]
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait(late)
+            await _still_waiting(tasks, _GRACE)
 
     async def _publish(self, publish: Publish) -> None:
+        publication: Publication = asyncio.get_running_loop().create_future()
+        self._under_way.add(publication)
         if not publish.background:
-            await self._deliver_all(publish)
+            await self._deliver_as(publication, _part_of.get(), publish)
             return
-        task = asyncio.create_task(self._deliver_in_background(publish))
+        task = asyncio.create_task(self._deliver_as(publication, frozenset(), publish))
         self._stats["background_tasks_created"] += 1
-        self._background.add(task)
-        task.add_done_callback(self._forget)
+        self._background[publication] = task
+        task.add_done_callback(partial(self._forget, publication))
 
-    async def _deliver_in_background(self, publish: Publish) -> None:
-        _background.set(asyncio.current_task())
-        await self._deliver_all(publish)
+    async def _deliver_as(self, publication: Publication, waiting: frozenset[Publication], publish: Publish) -> None:
+        token = _part_of.set(waiting | {publication})
+        try:
+            await self._deliver_all(publish)
+        finally:
+            _part_of.reset(token)
+            self._end(publication)
 
     async def _deliver_all(self, publish: Publish) -> None:
         with headers_in_hand(publish.headers):
@@ -115,6 +131,20 @@ class InMemoryEventBus(EventBus):
             },
         )
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
-        self._background.discard(task)
+    def _forget(self, publication: Publication, task: asyncio.Task[None]) -> None:
+        del self._background[publication]
         self._stats["background_tasks_completed"] += 1
+        self._end(publication)  # a task that is cancelled before it begins cannot say so
+
+    def _end(self, publication: Publication) -> None:
+        self._under_way.discard(publication)
+        if not publication.done():
+            publication.set_result(None)
+
+
+async def _still_waiting(futures: Collection["asyncio.Future[None]"], timeout: float) -> set["asyncio.Future[None]"]:
+    """Return those of *futures* that are not done after *timeout* seconds."""
+    if not futures:
+        return set()
+    _, late = await asyncio.wait(futures, timeout=timeout)
+    return late

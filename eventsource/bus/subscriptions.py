@@ -5,8 +5,8 @@ from threading import Lock
 from typing import Any
 
 from eventsource.events.base import DomainEvent
+from eventsource.events.checks import check_event_class
 from eventsource.handlers.adapter import HandlerAdapter
-from eventsource.handlers.decorators import check_event_class
 
 
 class Subscriptions:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from eventsource.exceptions import NotConnectedError
+
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
@@ -41,8 +43,16 @@ class GroupCommit(Generic[Item, Outcome]):
 
         A caller that is cancelled while its item is queued takes it back; once the item is under way its outcome
         is unknown to that caller.
+
+        Raises:
+            NotConnectedError: If another event loop left a group under way and was not closed.
         """
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if self._busy() and self._running is not None and self._running.get_loop() is not loop:
+            raise NotConnectedError(
+                "a commit is under way in another event loop, which stands still: let it run, or close it"
+            )
+        outcome: asyncio.Future[Outcome] = loop.create_future()
         self._queue.append(_Waiting(item, outcome, copy_context()))
         if not self._busy():
             self._send()
@@ -50,7 +60,8 @@ class GroupCommit(Generic[Item, Outcome]):
 
     async def drain(self) -> None:
         """Return once nothing is queued or under way."""
-        while self._running is not None and self._busy():
+        loop = asyncio.get_running_loop()
+        while self._running is not None and self._busy() and self._running.get_loop() is loop:
             await asyncio.wait([self._running])
 
     def _busy(self) -> bool:

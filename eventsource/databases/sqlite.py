@@ -15,6 +15,7 @@ from threading import local
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from eventsource.databases.group_commit import GroupCommit
+from eventsource.databases.owning_loop import OwningLoop
 from eventsource.exceptions import DatabaseError
 
 Result = TypeVar("Result")
@@ -78,6 +79,7 @@ class SQLiteDatabase:
         self.options = options
         self._connections: list[sqlite3.Connection] = []
         self._of_thread = local()
+        self._owner = OwningLoop(f"the SQLite database {path!r}")
         self._group: GroupCommit[Job[Any], Committed] = GroupCommit(self._commit)
         self._writer = ThreadPoolExecutor(1, "eventsource-sqlite-writer")
         self._reader = self._writer if path == MEMORY else ThreadPoolExecutor(_READERS, "eventsource-sqlite-reader")
@@ -89,6 +91,7 @@ class SQLiteDatabase:
         Raises:
             DatabaseError: If the database refused; nothing of the job was written.
         """
+        self._owner.check()
         return await self._group.submit(job)
 
     async def read(self, job: Job[Result]) -> Result:
@@ -98,14 +101,21 @@ class SQLiteDatabase:
         Raises:
             DatabaseError: If the database refused.
         """
+        self._owner.check()
         return await self._hop(self._reader, partial(self._read, job))
 
     async def close(self) -> None:
         """Finish the jobs that are queued, then close all connections."""
+        closing = asyncio.ensure_future(self._finish())
         try:
-            await self._group.drain()
-        finally:
-            await asyncio.to_thread(self._shut_down)
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing  # those whose jobs are queued were promised an answer
+            raise
+
+    async def _finish(self) -> None:
+        await self._group.drain()
+        await asyncio.to_thread(self._shut_down)
 
     def _hop(self, executor: ThreadPoolExecutor, work: Callable[[], Result]) -> "asyncio.Future[Result]":
         return asyncio.get_running_loop().run_in_executor(executor, copy_context().run, work)

@@ -25,7 +25,8 @@ class Lease:
     """The right to use a database, which the stores of one event loop on one file, opened alike, share."""
 
     def __init__(self, path: str, options: SQLiteOptions) -> None:
-        self._key = (path if path == MEMORY else os.path.realpath(path), options)
+        path = path if path == MEMORY else os.path.realpath(path)
+        self._key = (path, options)
         self._databases: _Databases = {}
         if path != MEMORY:
             self._databases = _open.setdefault(asyncio.get_running_loop(), self._databases)
@@ -53,13 +54,16 @@ class SQLiteBacked:
     Args:
         database: The file, or ``:memory:`` for a private database that is lost when it is closed.
         options: How to open it.
+
+    Raises:
+        ValueError: If *database* is empty or a URI.
     """
 
     _schema: ClassVar[tuple[str, ...]]
     _probe: ClassVar[str]
 
     def __init__(self, database: str | os.PathLike[str], options: SQLiteOptions) -> None:
-        self._path = os.fspath(database)
+        self._path = _checked(os.fspath(database))
         self._options = options
         self._lease: Lease | None = None
 
@@ -80,8 +84,9 @@ class SQLiteBacked:
         Raises:
             DatabaseError: If the file cannot be opened or is no database of this layout.
         """
-        if self._lease is None:
-            self._lease = Lease(self._path, self._options)
+        if self._lease is not None:
+            return
+        self._lease = Lease(self._path, self._options)
         try:
             await self._connected.write(self._create)
         except BaseException:
@@ -120,3 +125,9 @@ class SQLiteBacked:
                 f"SQLite database {self._path!r} has a table of another layout than {type(self).__name__}'s "
                 f"({error}): give a file of its own"
             ) from error
+
+
+def _checked(path: str) -> str:
+    if not path or path.startswith("file:"):
+        raise ValueError(f"{path!r} is no file: give a path, or {MEMORY!r} for a private database in memory")
+    return path

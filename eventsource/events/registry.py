@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TypeVar, overload
 
 from eventsource.events.base import DomainEvent
+from eventsource.events.checks import check_event_class
 from eventsource.events.upcasting import Upcaster, check_upcasters
 from eventsource.exceptions import EventSourceError
 
@@ -64,6 +65,7 @@ class EventRegistry:
     def __init__(self) -> None:
         self._types: dict[str, RegisteredType] = {}
         self._known: dict[str, RegisteredType] = {}
+        self._names: dict[type[DomainEvent], str] = {}
         self._lock = Lock()
 
     def register(
@@ -85,9 +87,10 @@ class EventRegistry:
 
         Raises:
             DuplicateEventTypeError: If another class has the name or an alias.
-            TypeError: If *aliases* is a string.
+            TypeError: If *event_class* is no event class, or *aliases* a string.
             ValueError: If *upcast* does not lead to the class's ``event_version``.
         """
+        check_event_class(event_class)
         if isinstance(aliases, str):
             raise TypeError(f"aliases must be a collection of names, not the string {aliases!r}: write [{aliases!r}]")
         name = event_type or _name_of(event_class)
@@ -100,20 +103,31 @@ class EventRegistry:
 
     def resolve(self, event_type: str) -> RegisteredType:
         """
-        Return how to read what was written under *event_type*.
-
-        That is the name or an alias of a class, or else the ``event_type`` that the events of one class carry
-        although the class was registered under another name.
+        Return what is known about the name or alias *event_type*.
 
         Raises:
-            EventTypeNotFoundError: If there is no such class.
+            EventTypeNotFoundError: If nothing is.
         """
         if entry := self._known.get(event_type):
             return entry
-        carriers = [entry for entry in self._types.values() if _name_of(entry.event_class) == event_type]
-        if len(carriers) == 1:
-            return carriers[0]
         raise EventTypeNotFoundError(event_type, self.list_types())
+
+    def name_of(self, event: DomainEvent) -> str:
+        """
+        Return the name to write *event* under: that of its class, or its ``event_type`` if that is not registered.
+
+        Raises:
+            DuplicateEventTypeError: If its ``event_type`` is registered for another class, as which it would be read.
+        """
+        cls = type(event)
+        entry = self._known.get(event.event_type)
+        if entry is not None and entry.event_class is cls:
+            return entry.name
+        if name := self._names.get(cls):
+            return name
+        if entry is not None:
+            raise DuplicateEventTypeError(event.event_type, entry.event_class, cls)
+        return event.event_type
 
     def get(self, event_type: str) -> type[DomainEvent]:
         """
@@ -122,9 +136,7 @@ class EventRegistry:
         Raises:
             EventTypeNotFoundError: If there is none.
         """
-        if entry := self._known.get(event_type):
-            return entry.event_class
-        raise EventTypeNotFoundError(event_type, self.list_types())
+        return self.resolve(event_type).event_class
 
     def get_or_none(self, event_type: str) -> type[DomainEvent] | None:
         """Return the class registered under *event_type*, if any."""
@@ -150,6 +162,7 @@ class EventRegistry:
             if entry is None:
                 return False
             self._known = {name: each for each in self._types.values() for name in (each.name, *each.aliases)}
+            self._names = {each.event_class: each.name for each in reversed(self._types.values())}
         logger.debug("Unregistered event type %s", event_type, extra=_facts(event_type, entry.event_class))
         return True
 
@@ -158,6 +171,7 @@ class EventRegistry:
         with self._lock:
             self._types.clear()
             self._known.clear()
+            self._names.clear()
         logger.debug("Cleared the event registry")
 
     def _add(self, entry: RegisteredType) -> None:
@@ -169,6 +183,7 @@ class EventRegistry:
             entry = known.merged_with(entry)
         self._types[entry.name] = entry
         self._known.update(dict.fromkeys((entry.name, *entry.aliases), entry))
+        self._names.setdefault(entry.event_class, entry.name)
 
     def __len__(self) -> int:
         return len(self._types)

@@ -8,8 +8,17 @@ Upcaster: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def upcast(data: dict[str, Any], upcasters: Mapping[int, Upcaster]) -> dict[str, Any]:
-    """Return *data* carried forward, one version at a time, as far as *upcasters* lead."""
+    """
+    Return *data* carried forward, one version at a time, as far as *upcasters* lead.
+
+    Raises:
+        ValueError: If *upcasters* know neither its version nor lead to it.
+    """
     version = data.get("event_version", 1)
+    if upcasters and not min(upcasters) <= version <= max(upcasters) + 1:
+        raise ValueError(
+            f"it is of version {version}, but only versions {min(upcasters)} to {max(upcasters) + 1} are known"
+        )
     while step := upcasters.get(version):
         version += 1
         data = {**step(data), "event_version": version}

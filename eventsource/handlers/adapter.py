@@ -57,6 +57,8 @@ class HandlerAdapter:
 def _callable_of(handler: Any) -> Callable[[DomainEvent], Awaitable[None] | None]:
     function = getattr(handler, "handle", None) if not isinstance(handler, MethodType) else handler
     function = function if callable(function) else handler
+    if isinstance(handler, type) and hasattr(handler, "handle"):
+        raise TypeError(f"{handler!r} is a class: subscribe an object of it")
     if not callable(function):
         raise TypeError(f"{handler!r} is no event handler: it is not callable and has no method handle(event)")
     return function

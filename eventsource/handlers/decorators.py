@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from eventsource.events.base import DomainEvent
+from eventsource.events.checks import check_event_class
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,14 +35,3 @@ def get_handled_event_type(function: Callable[..., Any]) -> type[DomainEvent] | 
 def is_event_handler(function: Callable[..., Any]) -> bool:
     """Tell whether *function* is marked as a handler."""
     return get_handled_event_type(function) is not None
-
-
-def check_event_class(event_type: object) -> None:
-    """
-    Check that *event_type* is an event class.
-
-    Raises:
-        TypeError: If it is anything else, an instance of an event or the name of a type, say.
-    """
-    if not (isinstance(event_type, type) and issubclass(event_type, DomainEvent)):
-        raise TypeError(f"expected a subclass of DomainEvent, got {event_type!r}")

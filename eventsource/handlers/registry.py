@@ -12,6 +12,8 @@ from eventsource.handlers.decorators import get_handled_event_type
 
 logger = logging.getLogger(__name__)
 
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
 UnregisteredEventHandling: TypeAlias = Literal["ignore", "warn", "error"]
 
 
@@ -159,8 +161,29 @@ def _enter(table: dict[type[DomainEvent], HandlerInfo], name: str, function: Cal
             f"{owner.__qualname__} handles {event_type.__name__} twice, in {twin.handler_name} and in {name}; "
             "one method handles one event class: merge the two"
         )
-    parameters = len(inspect.signature(function).parameters) - 1
-    table[event_type] = HandlerInfo(event_type, name, function, inspect.iscoroutinefunction(function), parameters)
+    positional = [each for each in inspect.signature(function).parameters.values() if each.kind in _POSITIONAL]
+    _warn_of_other_annotation(owner, name, event_type, positional[-1].annotation if positional else None)
+    is_async = inspect.iscoroutinefunction(function)
+    table[event_type] = HandlerInfo(event_type, name, function, is_async, len(positional) - 1)
+
+
+def _warn_of_other_annotation(owner: type, name: str, event_type: type[DomainEvent], annotation: object) -> None:
+    if isinstance(annotation, type) and annotation is not inspect.Parameter.empty:
+        fits = issubclass(event_type, annotation)
+    else:
+        fits = not isinstance(annotation, str) or annotation.rpartition(".")[2] in _names_of(event_type)
+    if not fits:
+        logger.warning(
+            "%s.%s handles %s, but its parameter is annotated as %s",
+            owner.__qualname__,
+            name,
+            event_type.__name__,
+            annotation,
+        )
+
+
+def _names_of(event_type: type[DomainEvent]) -> set[str]:
+    return {cls.__name__ for cls in event_type.__mro__}
 
 
 def _bound(info: HandlerInfo, owner: object) -> HandlerInfo:

@@ -43,7 +43,11 @@ def traced(name: str, attributes: Mapping[str, Any] | None = None) -> Callable[[
     Put a span called *name* around a method of a `TracingMixin`: a plain one, a coroutine or an async generator.
 
     The span of an async generator lasts from its first step to its last and is current within its steps, never in the
-    code that iterates over it. Methods of other classes are called as they are.
+    code that iterates over it; while there is a span, the steps share a context of their own, copied at the first.
+    Methods of other classes are called as they are.
+
+    Raises:
+        TypeError: If the method is a generator that is not asynchronous.
     """
 
     def decorate(function: Function) -> Function:
@@ -53,6 +57,11 @@ def traced(name: str, attributes: Mapping[str, Any] | None = None) -> Callable[[
 
 
 def _around(function: Callable[..., Any], name: str, attributes: Mapping[str, Any] | None) -> Callable[..., Any]:
+    if inspect.isgeneratorfunction(function):
+        raise TypeError(f"{function.__qualname__} is a generator: make it asynchronous, or trace what it calls")
+    if inspect.isasyncgenfunction(function):
+        return _around_generator(function, name, attributes)
+
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         with _span(self, name, attributes):
             return function(self, *args, **kwargs)
@@ -61,10 +70,16 @@ def _around(function: Callable[..., Any], name: str, attributes: Mapping[str, An
         with _span(self, name, attributes):
             return await function(self, *args, **kwargs)
 
+    return call_async if inspect.iscoroutinefunction(function) else call
+
+
+def _around_generator(
+    function: Callable[..., AsyncGenerator[Any, Any]], name: str, attributes: Mapping[str, Any] | None
+) -> Callable[..., AsyncGenerator[Any, Any]]:
     async def iterate(self: Any, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        steps = function(self, *args, **kwargs)
-        context, span = copy_context(), _span(self, name, attributes)
-        context.run(span.__enter__)
+        steps, span = function(self, *args, **kwargs), _span(self, name, attributes)
+        context = None if isinstance(span, nullcontext) else copy_context()
+        _run(context, span.__enter__)
         try:
             step = anext(steps)
             while True:
@@ -77,30 +92,32 @@ def _around(function: Callable[..., Any], name: str, attributes: Mapping[str, An
                 except BaseException as error:  # thrown in by whoever iterates: it is the generator's to handle
                     step = steps.athrow(error)
         except StopAsyncIteration:
-            context.run(span.__exit__, None, None, None)
+            _run(context, span.__exit__, None, None, None)
         except BaseException as error:
-            context.run(span.__exit__, type(error), error, error.__traceback__)
+            _run(context, span.__exit__, type(error), error, error.__traceback__)
             raise
 
-    if inspect.isasyncgenfunction(function):
-        return iterate
-    return call_async if inspect.iscoroutinefunction(function) else call
+    return iterate
 
 
 @coroutine
-def _step_in(context: Context, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
-    """Await *awaitable* with *context* as the current one, whatever the caller's is."""
+def _step_in(context: Context | None, awaitable: Awaitable[Any]) -> Generator[Any, Any, Any]:
+    """Await *awaitable* with *context* as the current one, the caller's if it is None."""
     steps: Any = awaitable.__await__()
     resume, argument = steps.send, None
     while True:
         try:
-            awaited = context.run(resume, argument)
+            awaited = _run(context, resume, argument)
         except StopIteration as finished:
             return finished.value
         try:
             resume, argument = steps.send, (yield awaited)
         except BaseException as error:  # thrown in by the event loop: it is the awaitable's to handle
             resume, argument = steps.throw, error
+
+
+def _run(context: Context | None, function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args) if context is None else context.run(function, *args)
 
 
 def _span(owner: Any, name: str, attributes: Mapping[str, Any] | None) -> AbstractContextManager[Any]:

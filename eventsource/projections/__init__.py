@@ -2,5 +2,16 @@
 
 from eventsource.handlers.decorators import get_handled_event_type, handles, is_event_handler
 from eventsource.projections.base import DeclarativeProjection, Projection
+from eventsource.protocols import AsyncEventHandler, EventHandler, EventSubscriber, SyncEventHandler
 
-__all__ = ["DeclarativeProjection", "Projection", "get_handled_event_type", "handles", "is_event_handler"]
+__all__ = [
+    "AsyncEventHandler",
+    "DeclarativeProjection",
+    "EventHandler",
+    "EventSubscriber",
+    "Projection",
+    "SyncEventHandler",
+    "get_handled_event_type",
+    "handles",
+    "is_event_handler",
+]

@@ -76,7 +76,9 @@ class DeclarativeProjection(Component, Projection, EventSubscriber):
     async def _project(self, project: Project) -> None:
         handler = self._handlers.get_handler(type(project.event))
         if handler is None:
-            report_unhandled(self, project.event, self.unregistered_event_handling, self.subscribed_to())
+            report_unhandled(
+                self, project.event, self.unregistered_event_handling, self._handlers.get_subscribed_events()
+            )
         else:
             await self._perform(self._call, Call(project.event, handler))
 

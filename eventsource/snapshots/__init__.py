@@ -16,7 +16,11 @@ from eventsource.snapshots.values import Snapshot
 if TYPE_CHECKING:
     from eventsource.snapshots.sqlite import SQLiteSnapshotStore
 
+SQLITE_AVAILABLE = True
+"""Always: sqlite3 is a part of Python."""
+
 __all__ = [
+    "SQLITE_AVAILABLE",
     "InMemorySnapshotStore",
     "SQLiteSnapshotStore",
     "Snapshot",

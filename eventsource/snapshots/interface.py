@@ -5,6 +5,7 @@ from typing import ClassVar, final
 from uuid import UUID
 
 from eventsource.component import Component, implemented_by
+from eventsource.events.checks import check_aggregate, check_type
 from eventsource.snapshots.operations import (
     DeleteSnapshot,
     DeleteSnapshots,
@@ -35,6 +36,7 @@ class SnapshotStore(Component, ABC):
     @implemented_by("_save_snapshot")
     async def save_snapshot(self, snapshot: Snapshot) -> None:
         """Keep *snapshot* instead of the one before, whichever is newer."""
+        check_type("snapshot", snapshot, Snapshot)
         await self._perform(self._save_snapshot, SaveSnapshot(snapshot))
 
     @final
@@ -46,18 +48,21 @@ class SnapshotStore(Component, ABC):
         Raises:
             SnapshotDeserializationError: If what is stored is no snapshot.
         """
+        check_aggregate(aggregate_id, aggregate_type)
         return await self._perform(self._get_snapshot, GetSnapshot(aggregate_id, aggregate_type))
 
     @final
     @implemented_by("_delete_snapshot")
     async def delete_snapshot(self, aggregate_id: UUID, aggregate_type: str) -> bool:
         """Delete the snapshot of an aggregate and tell whether there was one."""
+        check_aggregate(aggregate_id, aggregate_type)
         return await self._perform(self._delete_snapshot, DeleteSnapshot(aggregate_id, aggregate_type))
 
     @final
     @implemented_by("_snapshot_exists")
     async def snapshot_exists(self, aggregate_id: UUID, aggregate_type: str) -> bool:
         """Tell whether an aggregate has a snapshot."""
+        check_aggregate(aggregate_id, aggregate_type)
         return await self._perform(self._snapshot_exists, SnapshotExists(aggregate_id, aggregate_type))
 
     @final

@@ -17,7 +17,11 @@ from eventsource.stores.values import (
 if TYPE_CHECKING:
     from eventsource.stores.sqlite import SQLiteEventStore
 
+SQLITE_AVAILABLE = True
+"""Always: sqlite3 is a part of Python."""
+
 __all__ = [
+    "SQLITE_AVAILABLE",
     "AppendResult",
     "EventPublisher",
     "EventStore",

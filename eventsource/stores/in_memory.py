@@ -61,8 +61,8 @@ class InMemoryEventStore(EventStore):
 
     async def _append(self, append: Append) -> AppendResult:
         version = self._version(append.aggregate_id, append.aggregate_type)
-        ids = [event.event_id for event in append.events]
-        known = {each: _known(self._by_id[each]) for each in ids if each in self._by_id}
+        events = append.events
+        known = {each.event_id: self._known(each) for each in events if each.event_id in self._by_id}
         if known or not _meets(version, append.expected_version):
             return judge_refused(append, known, version)
         stored_at = datetime.now(UTC)
@@ -105,9 +105,16 @@ class InMemoryEventStore(EventStore):
         self._log: list[StoredEvent] = []
         self._by_id: dict[UUID, StoredEvent] = {}
         self._aggregates: dict[UUID, dict[str, list[StoredEvent]]] = {}
+        self._by_type: dict[str, list[StoredEvent]] = {}
 
     def _version(self, aggregate_id: UUID, aggregate_type: str) -> int:
         return len(self._aggregates.get(aggregate_id, {}).get(aggregate_type, ()))
+
+    def _known(self, event: DomainEvent) -> KnownEvent:
+        stored = self._by_id[event.event_id]
+        position = stored.stream_position
+        same = stored.event == event.with_aggregate_version(position)
+        return KnownEvent(stored.aggregate_id, stored.aggregate_type, position, stored.global_position, same)
 
     def _store(self, event: DomainEvent, version: int, append: Append, stored_at: datetime) -> None:
         if event.aggregate_version != version:
@@ -122,6 +129,7 @@ class InMemoryEventStore(EventStore):
         )
         self._log.append(stored)
         self._by_id[event.event_id] = stored
+        self._by_type.setdefault(append.aggregate_type, []).append(stored)
         self._aggregates.setdefault(append.aggregate_id, {}).setdefault(append.aggregate_type, []).append(stored)
 
     def _source(self, aggregate_id: UUID | None, aggregate_type: str | None) -> Sequence[StoredEvent]:
@@ -132,7 +140,7 @@ class InMemoryEventStore(EventStore):
                 return streams.get(aggregate_type, ())
             return sorted(chain.from_iterable(streams.values()), key=_position)
         if aggregate_type is not None:
-            return [stored for stored in self._log if stored.aggregate_type == aggregate_type]
+            return self._by_type.get(aggregate_type, ())
         return self._log
 
 
@@ -140,10 +148,6 @@ def _meets(version: int, expected: int) -> bool:
     if expected == ExpectedVersion.STREAM_EXISTS:
         return version > 0
     return expected in (ExpectedVersion.ANY, version)
-
-
-def _known(stored: StoredEvent) -> KnownEvent:
-    return KnownEvent(stored.aggregate_id, stored.aggregate_type, stored.stream_position, stored.global_position)
 
 
 def _following(

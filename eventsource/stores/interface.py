@@ -8,6 +8,7 @@ from uuid import UUID
 
 from eventsource.component import Component, implemented_by
 from eventsource.events.base import DomainEvent
+from eventsource.events.checks import check_aggregate, check_events, check_type
 from eventsource.exceptions import DuplicateEventError, ForeignEventError
 from eventsource.headers import check_headers
 from eventsource.stores.operations import (
@@ -96,13 +97,15 @@ class EventStore(Component, ABC):
             DuplicateEventError: If an event is known elsewhere, or only some of the events are known.
             SerializationError: If an event cannot be written.
         """
-        _check_stream(aggregate_id, aggregate_type)
+        check_aggregate(aggregate_id, aggregate_type)
+        check_type("expected_version", expected_version, int)
         if expected_version < ExpectedVersion.STREAM_EXISTS:
             raise ValueError(f"expected_version must be a version or one of ExpectedVersion, not {expected_version}")
+        events = check_events(events)
         if not events:
             return AppendResult.successful(expected_version)
         _check_belong(events, aggregate_id, aggregate_type)
-        append = Append(aggregate_id, aggregate_type, tuple(events), expected_version, check_headers(headers))
+        append = Append(aggregate_id, aggregate_type, events, expected_version, check_headers(headers))
         return await self._perform(self._append, append)
 
     @final
@@ -129,8 +132,9 @@ class EventStore(Component, ABC):
             EventTypeNotFoundError: If the class of an event is not registered.
             SerializationError: If a stored event cannot be read.
         """
-        _check_stream(aggregate_id, aggregate_type)
-        get = GetEvents(aggregate_id, aggregate_type, from_version, _utc(from_timestamp), _utc(to_timestamp))
+        check_aggregate(aggregate_id, "any" if aggregate_type is None else aggregate_type)
+        since, until = _utc("from_timestamp", from_timestamp), _utc("to_timestamp", to_timestamp)
+        get = GetEvents(aggregate_id, aggregate_type, from_version, since, until)
         return await self._perform(self._get_events, get)
 
     @final
@@ -185,9 +189,7 @@ class EventStore(Component, ABC):
             tenant_id: Only events of this tenant.
             from_timestamp: Only events that occurred later; UTC if it has no time zone.
         """
-        if from_timestamp is not None and not isinstance(from_timestamp, datetime):
-            raise TypeError(f"from_timestamp must be a datetime, not {type(from_timestamp).__name__}")
-        since = _utc(from_timestamp)
+        since = _utc("from_timestamp", from_timestamp)
         options = ReadOptions(tenant_id=tenant_id, from_timestamp=since)
         stored = self._iterate(None, aggregate_type, options)
         events = [each.event async for each in stored if since is None or as_utc(each.event.occurred_at) > since]
@@ -197,13 +199,14 @@ class EventStore(Component, ABC):
     @implemented_by("_event_exists")
     async def event_exists(self, event_id: UUID) -> bool:
         """Tell whether an event of this id is stored."""
+        check_type("event_id", event_id, UUID)
         return await self._perform(self._event_exists, EventExists(event_id))
 
     @final
     @implemented_by("_get_stream_version")
     async def get_stream_version(self, aggregate_id: UUID, aggregate_type: str) -> int:
         """Return the version of a stream, 0 if it has no events."""
-        _check_stream(aggregate_id, aggregate_type)
+        check_aggregate(aggregate_id, aggregate_type)
         return await self._perform(self._get_stream_version, GetStreamVersion(aggregate_id, aggregate_type))
 
     @final
@@ -260,13 +263,6 @@ class EventStore(Component, ABC):
             remaining = None if remaining is None else remaining - size
 
 
-def _check_stream(aggregate_id: UUID, aggregate_type: str | None) -> None:
-    if not isinstance(aggregate_id, UUID):
-        raise TypeError(f"aggregate_id must be a UUID, not {aggregate_id!r}")
-    if aggregate_type == "":
-        raise ValueError("aggregate_type must not be empty")
-
-
 def _check_belong(events: Sequence[DomainEvent], aggregate_id: UUID, aggregate_type: str) -> None:
     seen = set()
     for event in events:
@@ -279,5 +275,8 @@ def _check_belong(events: Sequence[DomainEvent], aggregate_id: UUID, aggregate_t
         seen.add(event.event_id)
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    return as_utc(moment) if moment else None
+def _utc(name: str, moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    check_type(name, moment, datetime)
+    return as_utc(moment)

@@ -84,7 +84,7 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
 
     async def _append(self, append: Append) -> AppendResult:
         headers = pydantic_core.to_json(append.headers).decode() if append.headers else None
-        rows = [queries.row_of(event, self._serializer.encode(event), headers) for event in append.events]
+        rows = [self._row(event, headers) for event in append.events]
         result, shared = await self._connected.write(partial(queries.write, append, rows))
         return AppendResult(
             result.success, result.new_version, result.global_position, repeated=result.repeated, shared=shared
@@ -104,6 +104,11 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
 
     async def _get_global_position(self, get: GetGlobalPosition) -> int:
         return await self._connected.read(queries.head)
+
+    def _row(self, event: DomainEvent, headers: str | None) -> queries.Row:
+        if event.aggregate_version < 1:  # it counts for nothing here, but the payload has to be valid
+            event = event.with_aggregate_version(1)
+        return queries.row_of(event, self._serializer.name_of(event), self._serializer.encode(event), headers)
 
     def _stream(self, get: GetEvents, connection: sqlite3.Connection) -> EventStream:
         rows, version = queries.select_stream(get, connection)

@@ -1,5 +1,6 @@
 """The table of events in SQLite, and the statements that write and read it."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -47,15 +48,15 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _VERSION = "SELECT max(version) FROM events WHERE aggregate_id = ? AND aggregate_type = ?"
 _AT_VERSION = "SELECT 1 FROM events WHERE aggregate_id = ? AND aggregate_type = ? AND version = ?"
-_KNOWN = "SELECT aggregate_id, aggregate_type, version, global_position FROM events WHERE event_id = ?"
+_KNOWN = "SELECT aggregate_id, aggregate_type, version, global_position, payload FROM events WHERE event_id = ?"
 
 
-def row_of(event: DomainEvent, payload: str, headers: str | None) -> Row:
+def row_of(event: DomainEvent, event_type: str, payload: str, headers: str | None) -> Row:
     """Return what is known of a row before it is written; `write` adds when it was stored, and its version."""
     tenant_id = None if event.tenant_id is None else str(event.tenant_id)
     return (
         str(event.event_id),
-        event.event_type,
+        event_type,
         event.event_version,
         str(event.aggregate_id),
         event.aggregate_type,
@@ -80,7 +81,7 @@ def write(append: Append, rows: Sequence[Row], connection: sqlite3.Connection) -
         except sqlite3.IntegrityError:  # another event has the id, or the version
             undo(connection)
     actual = stream_version(append.aggregate_id, append.aggregate_type, connection)
-    return judge_refused(append, _known(append, connection), actual)
+    return judge_refused(append, _known(rows, connection), actual)
 
 
 def stream_version(aggregate_id: UUID, aggregate_type: str, connection: sqlite3.Connection) -> int:
@@ -195,12 +196,23 @@ def _insert(rows: Sequence[Row], version: int, connection: sqlite3.Connection) -
         return cursor.lastrowid or 0
 
 
-def _known(append: Append, connection: sqlite3.Connection) -> dict[UUID, KnownEvent]:
+def _known(rows: Sequence[Row], connection: sqlite3.Connection) -> dict[UUID, KnownEvent]:
     known = {}
-    for event in append.events:
-        if row := connection.execute(_KNOWN, (str(event.event_id),)).fetchone():
-            known[event.event_id] = KnownEvent(UUID(row[0]), *row[1:])
+    for event_id, *_, payload, _ in rows:
+        if found := connection.execute(_KNOWN, (event_id,)).fetchone():
+            aggregate_id, aggregate_type, version, position, stored = found
+            same = _same_content(payload, stored)
+            known[UUID(event_id)] = KnownEvent(UUID(aggregate_id), aggregate_type, version, position, same)
     return known
+
+
+def _same_content(payload: str, stored: str) -> bool:
+    """Tell whether two payloads differ in nothing but the version, which the store counts."""
+    return payload == stored or _without_version(payload) == _without_version(stored)
+
+
+def _without_version(payload: str) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(payload).items() if name != "aggregate_version"}
 
 
 def _microseconds(moment: datetime | None) -> int | None:

@@ -6,6 +6,7 @@ from enum import Enum
 from uuid import UUID
 
 from eventsource.events.base import DomainEvent
+from eventsource.events.checks import check_type
 from eventsource.types import Headers
 
 
@@ -70,6 +71,7 @@ class ReadOptions:
     or a global position), the timestamps are inclusive and compared with ``occurred_at``.
 
     Raises:
+        TypeError: If an option is of another type than its annotation says.
         ValueError: If ``from_position`` is below -1 (which reads from the start, as 0 does) or ``limit`` below 0.
     """
 
@@ -81,6 +83,16 @@ class ReadOptions:
     tenant_id: UUID | None = None
 
     def __post_init__(self) -> None:
+        check_type("direction", self.direction, ReadDirection)
+        check_type("from_position", self.from_position, int)
+        for name, kind in (
+            ("limit", int),
+            ("from_timestamp", datetime),
+            ("to_timestamp", datetime),
+            ("tenant_id", UUID),
+        ):
+            if (value := getattr(self, name)) is not None:
+                check_type(name, value, kind)
         if self.from_position < -1:
             raise ValueError(f"from_position must be -1 or more, not {self.from_position}")
         if self.limit is not None and self.limit < 0:

@@ -20,7 +20,7 @@ PUBLIC = {
     """,
     "stores": """
         EventStore EventPublisher EventStream AppendResult StoredEvent ReadOptions ReadDirection ExpectedVersion
-        InMemoryEventStore SQLiteEventStore
+        InMemoryEventStore SQLiteEventStore SQLITE_AVAILABLE
     """,
     "aggregates": "AggregateRoot AggregateRepository DeclarativeAggregate handles",
     "bus": "EventBus EventHandlerFunc AsyncEventHandler InMemoryEventBus current_headers",

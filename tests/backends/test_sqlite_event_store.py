@@ -114,8 +114,8 @@ async def test_types_are_read_by_the_registry_given(path: Path, door: UUID) -> N
     registry = EventRegistry()
     registry.register(Renamed)
 
-    async with SQLiteEventStore(path, registry) as store:
-        await store.append_events(door, DOOR, opened(door, 1), 0)
+    async with SQLiteEventStore(path) as writer, SQLiteEventStore(path, registry) as store:
+        await writer.append_events(door, DOOR, opened(door, 1), 0)
         (event,) = (await store.get_events(door, DOOR)).events
 
     assert type(event) is Renamed

@@ -206,8 +206,9 @@ class TestQuotedInput:
         """Nor does the stack trace show it, which names the cause."""
         registry = EventRegistry()
         registry.register(PaidByNumber)
-        async with SQLiteEventStore(tmp_path / "doors.db", registry) as store:
-            await store.append_events(door, DOOR, [Paid(aggregate_id=door, card=SECRET)], 0)
+        path = tmp_path / "doors.db"
+        async with SQLiteEventStore(path) as writer, SQLiteEventStore(path, registry) as store:
+            await writer.append_events(door, DOOR, [Paid(aggregate_id=door, card=SECRET)], 0)
 
             with pytest.raises(SerializationError) as caught:
                 await store.get_events(door, DOOR)
