@@ -1,4 +1,8 @@
-"""Event sourcing for asyncio, observable by design."""
+"""
+Event sourcing for asyncio, observable by design.
+
+PYTEST_DONT_REWRITE: there is nothing to rewrite here, and pytest would warn where it is imported before pytest is.
+"""
 
 from importlib import metadata
 from typing import TYPE_CHECKING

@@ -1,4 +1,8 @@
-"""OpenTelemetry for eventsource: `EventsourceInstrumentor` switches it on and off for the whole process."""
+"""
+OpenTelemetry for eventsource: `EventsourceInstrumentor` switches it on and off for the whole process.
+
+PYTEST_DONT_REWRITE: there is nothing to rewrite here, and pytest would warn where it is imported before pytest is.
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import Span, TracerProvider
+from opentelemetry.trace import Span, Tracer, TracerProvider
 from opentelemetry.util.types import AttributeValue
 
 from eventsource.observability import TracingMixin
@@ -23,47 +23,55 @@ class ApplicationObserver:
 
     def __init__(self, tracer_provider: TracerProvider | None) -> None:
         self._tracer_provider = tracer_provider
+        self._tracers: dict[str, Tracer] = {}
         self._safely = Safety().run
 
     def span_context(
-        self,
-        inert: Callable[..., SpanContext],
-        owner: TracingMixin,
-        name: str,
-        attributes: Mapping[str, Any] | None = None,
+        self, inert: Callable[..., SpanContext], owner: TracingMixin, *args: Any, **kwargs: Any
     ) -> SpanContext:
         """Return the context manager of a current span; the *inert* one where *owner* wants none."""
+        nothing = inert(*args, **kwargs)  # which also raises what wrong arguments deserve
         if not owner.tracing_enabled or not is_instrumentation_enabled():
-            return inert(name, attributes)
-        span = self._safely(lambda: self._started_span(owner, name, attributes or {}))
-        return inert(name, attributes) if span is None else _CurrentSpan(span, self._safely)
+            return nothing
+        tracer = self._tracer(owner._tracer_name or type(owner).__module__)
+        return _CurrentSpan(lambda: _started(tracer, *args, **kwargs), self._safely)
 
-    def _started_span(self, owner: TracingMixin, name: str, attributes: Mapping[str, Any]) -> Span:
-        tracer_name = owner._tracer_name or type(owner).__module__
-        tracer = trace.get_tracer(tracer_name, tracer_provider=self._tracer_provider)
-        values = {key: _attribute_value(value) for key, value in attributes.items() if value is not None}
-        return tracer.start_span(name, attributes=values, record_exception=False, set_status_on_exception=False)
+    def _tracer(self, name: str) -> Tracer:
+        if name not in self._tracers:
+            self._tracers[name] = trace.get_tracer(name, tracer_provider=self._tracer_provider)
+        return self._tracers[name]
 
 
 class _CurrentSpan(SpanContext):
-    """A span that is current inside the block, and ends with it."""
+    """A span that begins with the block, is current inside it, and ends with it."""
 
-    def __init__(self, span: Span, safely: Callable[[Callable[[], None]], None]) -> None:
-        self._span = span
+    def __init__(self, start: Callable[[], Span], safely: Callable[[Callable[[], Any]], Any]) -> None:
+        self._start = start
         self._safely = safely
+        self._span: Span | None = None
         self._current = CurrentContext()
 
-    def __enter__(self) -> Span:
-        self._current.enter(trace.set_span_in_context(self._span))
+    def __enter__(self) -> Span | None:
+        self._span = self._safely(self._start)
+        if self._span is not None:
+            self._current.enter(trace.set_span_in_context(self._span))
         return self._span
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and self._span.is_recording():
-            self._safely(lambda: mark_failed(self._span, error))
-        self._safely(self._span.end)
+        span = self._span
+        if span is None:
+            return
+        if error is not None and span.is_recording():
+            self._safely(lambda: mark_failed(span, error))
+        self._safely(span.end)
         self._current.leave(error)
+
+
+def _started(tracer: Tracer, name: str, attributes: Mapping[str, Any] | None = None) -> Span:
+    values = {key: _attribute_value(value) for key, value in (attributes or {}).items() if value is not None}
+    return tracer.start_span(name, attributes=values, record_exception=False, set_status_on_exception=False)
 
 
 def _attribute_value(value: Any) -> AttributeValue:

@@ -2,19 +2,17 @@
 
 import logging
 import os
-import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
+from eventsource_instrumentation.hooks import Hook, check_hook, hook_from_environment
 from eventsource_instrumentation.operations import COMPONENTS
 
 logger = logging.getLogger(__name__)
-
-Hook: TypeAlias = Callable[..., None]
 
 APPLICATION = "application"
 KINDS = frozenset({*COMPONENTS, APPLICATION})
@@ -42,17 +40,20 @@ class Config:
             after the operation; ``OTEL_PYTHON_EVENTSOURCE_RESPONSE_HOOK=package.module:function``.
 
     Raises:
+        TypeError: If a hook is asynchronous or no function.
         ValueError: If there is no such kind of component.
     """
 
     tracer_provider: TracerProvider | None = None
     meter_provider: MeterProvider | None = None
-    excluded_components: Iterable[str] = field(default_factory=lambda: _from_environment(EXCLUDED, _kinds, ()))
-    request_hook: Hook | None = field(default_factory=lambda: _from_environment(REQUEST_HOOK, _function, None))
-    response_hook: Hook | None = field(default_factory=lambda: _from_environment(RESPONSE_HOOK, _function, None))
+    excluded_components: Iterable[str] = field(default_factory=lambda: _excluded_by_environment())
+    request_hook: Hook | None = field(default_factory=lambda: hook_from_environment(REQUEST_HOOK))
+    response_hook: Hook | None = field(default_factory=lambda: hook_from_environment(RESPONSE_HOOK))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "excluded_components", _checked(self.excluded_components))
+        check_hook(self.request_hook)
+        check_hook(self.response_hook)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Config":
@@ -69,19 +70,13 @@ class Config:
         return cls(**options)
 
 
-def _from_environment(name: str, read: Callable[[str], Any], default: Any) -> Any:
-    value = os.environ.get(name)
-    if not value:
-        return default
+def _excluded_by_environment() -> frozenset[str]:
+    value = os.environ.get(EXCLUDED, "")
     try:
-        return read(value)
-    except Exception as error:  # a bad setting must not keep the application from starting
-        logger.warning("%s=%r is ignored: %s", name, value, error)
-        return default
-
-
-def _kinds(value: str) -> frozenset[str]:
-    return _checked([kind.strip() for kind in value.split(",") if kind.strip()])
+        return _checked([kind.strip() for kind in value.split(",") if kind.strip()])
+    except ValueError as error:  # a bad setting must not keep the application from starting
+        logger.warning("%s=%r is ignored: %s", EXCLUDED, value, error)
+        return frozenset()
 
 
 def _checked(kinds: Iterable[str]) -> frozenset[str]:
@@ -91,11 +86,3 @@ def _checked(kinds: Iterable[str]) -> frozenset[str]:
     if unknown := sorted(chosen - KINDS):
         raise ValueError(f"no kind of component is called {', '.join(unknown)}; there are {', '.join(sorted(KINDS))}")
     return chosen
-
-
-def _function(value: str) -> Hook:
-    function = pkgutil.resolve_name(value)
-    if not callable(function):
-        raise TypeError(f"{value} is not callable")
-    hook: Hook = function
-    return hook

@@ -1,8 +1,9 @@
 """Traces as trees on a terminal."""
 
 import sys
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from threading import Lock
 from typing import TextIO
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -11,7 +12,7 @@ from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 
 from eventsource import observability as es
 
-_LONGEST_WAIT = 1000
+_MOST_WAITING = 10_000
 _SHOWN = {
     es.ATTR_AGGREGATE_TYPE: "{}",
     es.ATTR_EVENT_TYPE: "{}",
@@ -29,7 +30,8 @@ class TraceTreeExporter(SpanExporter):
     """
     Writes each trace as a tree, with the duration of each span and what matters most of its attributes.
 
-    A trace is written when its root in this process has ended; what has no root yet is written on shutdown.
+    A tree is written when its root has ended: a span without a parent in this process. What ends after that, in the
+    background, is written by itself; what has no root yet is written on shutdown.
 
     Args:
         out: Where to; standard output if not given.
@@ -37,25 +39,48 @@ class TraceTreeExporter(SpanExporter):
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out
-        self._waiting: OrderedDict[int, list[ReadableSpan]] = OrderedDict()
+        self._lock = Lock()
+        self._waiting: dict[int, ReadableSpan] = {}
+        self._written: dict[int, None] = {}
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Keep *spans* until the root of their trace comes, then write them."""
-        for span in spans:
-            self._waiting.setdefault(span.context.trace_id, []).append(span)
-            if span.parent is None or span.parent.is_remote:
-                self._write(span.context.trace_id)
-        while len(self._waiting) > _LONGEST_WAIT:
-            self._write(next(iter(self._waiting)))
+        """Keep *spans* until the root of their tree comes, then write them."""
+        with self._lock:
+            self._waiting.update((span.context.span_id, span) for span in spans)
+            for span in spans:
+                if self._is_root(span):
+                    self._write(_tree_of(span, self._waiting.values()))
+            while len(self._waiting) > _MOST_WAITING:
+                self._write([next(iter(self._waiting.values()))])
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
         """Write what is left."""
-        for trace_id in list(self._waiting):
-            self._write(trace_id)
+        with self._lock:
+            self._write(list(self._waiting.values()))
 
-    def _write(self, trace_id: int) -> None:
-        print("\n".join(tree_lines(self._waiting.pop(trace_id))), file=self._out or sys.stdout, flush=True)
+    def _is_root(self, span: ReadableSpan) -> bool:
+        return span.parent is None or span.parent.is_remote or span.parent.span_id in self._written
+
+    def _write(self, spans: Sequence[ReadableSpan]) -> None:
+        written = [span for span in spans if self._waiting.pop(span.context.span_id, None)]
+        if not written:
+            return
+        print("\n".join(tree_lines(written)), file=self._out or sys.stdout, flush=True)
+        self._written.update((span.context.span_id, None) for span in written)
+        while len(self._written) > _MOST_WAITING:
+            del self._written[next(iter(self._written))]
+
+
+def _tree_of(root: ReadableSpan, spans: Iterable[ReadableSpan]) -> list[ReadableSpan]:
+    children: dict[int, list[ReadableSpan]] = defaultdict(list)
+    for span in spans:
+        if span.parent is not None and not span.parent.is_remote:
+            children[span.parent.span_id].append(span)
+    tree = [root]
+    for span in tree:
+        tree.extend(children[span.context.span_id])
+    return tree
 
 
 def tree_lines(spans: Sequence[ReadableSpan]) -> Iterator[str]:

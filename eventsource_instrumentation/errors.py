@@ -5,21 +5,45 @@ import re
 import traceback
 
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
-from opentelemetry.semconv.attributes.exception_attributes import EXCEPTION_MESSAGE, EXCEPTION_STACKTRACE
+from opentelemetry.semconv.attributes.exception_attributes import (
+    EXCEPTION_MESSAGE,
+    EXCEPTION_STACKTRACE,
+    EXCEPTION_TYPE,
+)
 from opentelemetry.trace import Span, Status, StatusCode
 
-# As a rule a value is shown on one line, and may contain what looks like its end; only odd ones take several lines.
-_INPUT = re.compile(r", input_value=(?:.*|(?s:.*?)), input_type=\w+")
+# pydantic shows 50 characters of a value, more where it has to escape them; the bound keeps the search linear.
+_INPUT = re.compile(r", input_value=(?s:.{0,200}), input_type=\w+|(?<=Input tag) '[^\n]{0,200}'(?= found)")
+
+
+def error_type(error: BaseException | None) -> str | None:
+    """Return what ``error.type`` says of *error*; leaving a generator early, as one may, is none."""
+    return None if error is None or isinstance(error, GeneratorExit) else type(error).__name__
 
 
 def mark_failed(span: Span, error: BaseException) -> None:
-    """Set on *span* what *error*, which leaves it, is; validation errors without the input that they quote."""
-    if isinstance(error, GeneratorExit):  # somebody left a loop early, as one may
+    """Set on *span* what *error*, which leaves it, is; validation errors without the values that they quote."""
+    kind = error_type(error)
+    if kind is None:
         return
-    span.set_attribute(ERROR_TYPE, type(error).__name__)
+    span.set_attribute(ERROR_TYPE, kind)
     if isinstance(error, asyncio.CancelledError):  # ended from outside, which is no failure
         return
-    message = _INPUT.sub("", str(error))
-    stack = _INPUT.sub("", "".join(traceback.format_exception(error)))
-    span.record_exception(error, {EXCEPTION_MESSAGE: message, EXCEPTION_STACKTRACE: stack})
+    message = _INPUT.sub("", _message(error))
     span.set_status(Status(StatusCode.ERROR, message))
+    stack = _INPUT.sub("", "".join(traceback.format_exception(error)))
+    span.add_event(
+        "exception", {EXCEPTION_TYPE: _full_name(error), EXCEPTION_MESSAGE: message, EXCEPTION_STACKTRACE: stack}
+    )
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # whoever wrote the exception's class did not expect this one
+        return type(error).__name__
+
+
+def _full_name(error: BaseException) -> str:
+    cls = type(error)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"

@@ -36,22 +36,20 @@ class Door:
         self._name = name
         self._passage = _Passage()
         self._wrapper: Any = None
+        self._is_installed = False
         self._own: Any = _INHERITED
         self._left_below: Any = None
 
     def open(self, observe: Callable[..., Any]) -> None:
         """Let *observe* have what passes: it is called with the method, the object, and the arguments."""
         if not self._is_in_place():
-            own, passage = vars(self._owner).get(self._name, _INHERITED), _Passage()
-            wrapper = wrapt.FunctionWrapper(getattr_static(self._owner, self._name), passage.lead)
-            setattr(self._owner, self._name, wrapper)
-            self._own, self._passage, self._wrapper = own, passage, wrapper
+            self._install()
         self._passage.observe = observe
 
     def close(self) -> None:
         """Put back what was there, the same object."""
         self._passage.observe = None
-        if self._wrapper is None:
+        if not self._is_installed:
             return
         present = vars(self._owner).get(self._name)
         if present is not self._wrapper:
@@ -61,10 +59,19 @@ class Door:
             delattr(self._owner, self._name)
         else:
             setattr(self._owner, self._name, self._own)
-        self._wrapper = None
+        self._is_installed = False
+
+    def _install(self) -> None:
+        """Put the wrapper before the method: the one of before, if the method is, for others may have kept it."""
+        own, method = vars(self._owner).get(self._name, _INHERITED), getattr_static(self._owner, self._name)
+        if self._wrapper is None or self._wrapper.__wrapped__ is not method:
+            self._passage = _Passage()
+            self._wrapper = wrapt.FunctionWrapper(method, self._passage.lead)
+        setattr(self._owner, self._name, self._wrapper)
+        self._own, self._is_installed = own, True
 
     def _is_in_place(self) -> bool:
-        if self._wrapper is None:
+        if not self._is_installed:
             return False
         present = vars(self._owner).get(self._name)
         if present is not None and present is self._left_below:
@@ -104,8 +111,10 @@ class EventsourceInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         config = Config.of(options)
         tracer = get_tracer(_SCOPE, __version__, config.tracer_provider, SCHEMA_URL)
         meter = get_meter(_SCOPE, __version__, config.meter_provider, SCHEMA_URL)
-        instruments = Instruments(meter, [each for row in TABLE.values() for each in row.measurements])
-        perform = OperationObserver(tracer, instruments, config).perform
+        chosen = {port for kind, port in COMPONENTS.items() if kind not in config.excluded_components}
+        rows = {operation: row for operation, row in TABLE.items() if row.owner in chosen}
+        instruments = Instruments(meter, [each for row in rows.values() for each in row.measurements])
+        perform = OperationObserver(rows, tracer, instruments, config).perform
         application = ApplicationObserver(config.tracer_provider).span_context
         try:
             for kind, door in _DOORS.items():
@@ -114,12 +123,12 @@ class EventsourceInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         except BaseException:
             self._uninstrument()
             raise
-        _options.clear()
         _options.update({name: getattr(config, name) for name in options})
 
     def _uninstrument(self, **options: Any) -> None:
         for door in _DOORS.values():
             door.close()
+        _options.clear()
 
 
 _options: dict[str, Any] = {}

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from opentelemetry.metrics import Counter, Histogram, Meter
+from opentelemetry.metrics import Counter, Histogram, Meter, NoOpCounter, NoOpHistogram
 from opentelemetry.util.types import AttributeValue
 
-from eventsource_instrumentation.observation import LazyAttributes, Observation
+from eventsource_instrumentation.observation import Observation, evaluate
 from eventsource_instrumentation.rows import Measurement, Metric
 
 
@@ -17,25 +17,18 @@ class Instruments:
         self._instruments = {name: _instrument(meter, metric) for name, metric in metrics.items()}
 
     def record(self, measurement: Measurement, observation: Observation) -> None:
-        """Record what *observation* adds to the metric of *measurement*."""
-        amount = measurement.amount(observation)
+        """Record what *observation* adds to the metric of *measurement*; nothing is worked out if nobody measures."""
+        instrument = self._instruments[measurement.metric.name]
+        amount = None if _is_idle(instrument) else measurement.amount(observation)
         if amount is None:
             return
-        attributes = LazyAttributes(measurement.attributes, observation)
-        name = measurement.metric.name
+        attributes = evaluate(measurement.attributes, observation)
         if measurement.split is None:
-            self._add(name, amount, attributes)
+            _add(instrument, amount, attributes)
             return
         attribute, amounts = measurement.split
         for value, count in amounts(observation).items():
-            self._add(name, count, {**attributes, attribute: value})
-
-    def _add(self, name: str, amount: float, attributes: Mapping[str, AttributeValue]) -> None:
-        instrument = self._instruments[name]
-        if isinstance(instrument, Histogram):
-            instrument.record(amount, attributes)
-        else:
-            instrument.add(amount, attributes)
+            _add(instrument, count, {**attributes, attribute: value})
 
 
 def _instrument(meter: Meter, metric: Metric) -> Counter | Histogram:
@@ -44,3 +37,16 @@ def _instrument(meter: Meter, metric: Metric) -> Counter | Histogram:
     return meter.create_histogram(
         metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.boundaries
     )
+
+
+def _is_idle(instrument: Counter | Histogram) -> bool:
+    # What the API hands out before a provider is set has this attribute, and None there until one is.
+    real = getattr(instrument, "_real_instrument", instrument)
+    return real is None or isinstance(real, NoOpCounter | NoOpHistogram)
+
+
+def _add(instrument: Counter | Histogram, amount: float, attributes: Mapping[str, AttributeValue]) -> None:
+    if isinstance(instrument, Histogram):
+        instrument.record(amount, attributes)
+    else:
+        instrument.add(amount, attributes)

@@ -4,7 +4,6 @@ The table: what each operation of the library emits.
 Attribute names are those of `eventsource.observability` and of the OpenTelemetry semantic conventions, version 1.44.0.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from opentelemetry.semconv._incubating.attributes import messaging_attributes as messaging
@@ -39,6 +38,7 @@ from eventsource.stores.operations import (
     GetStreamVersion,
     ReadPage,
 )
+from eventsource_instrumentation.errors import error_type
 from eventsource_instrumentation.observation import Getter, Observation
 from eventsource_instrumentation.rows import Measurement, Metric, Row
 
@@ -148,7 +148,7 @@ def _start_of_page(observed: Observation) -> int:
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 
-_ERROR: Mapping[str, Getter] = {ERROR_TYPE: lambda o: type(o.error).__name__ if o.error is not None else None}
+_ERROR: Mapping[str, Getter] = {ERROR_TYPE: lambda o: error_type(o.error)}
 _SYSTEM: Mapping[str, Getter] = {db.DB_SYSTEM_NAME: lambda o: o.component.system}
 _TYPE: Mapping[str, Getter] = {es.ATTR_AGGREGATE_TYPE: lambda o: o.operation.aggregate_type}
 _TYPE_OF_REPOSITORY: Mapping[str, Getter] = {es.ATTR_AGGREGATE_TYPE: lambda o: o.component.aggregate_type}
@@ -165,7 +165,15 @@ def _duration_of(name: str, description: str, attributes: Mapping[str, Getter]) 
 
 
 def _appended(observed: Observation) -> dict[str, int]:
-    return Counter(event.event_type for event in observed.operation.events)
+    counts: dict[str, int] = {}
+    for event in observed.operation.events:
+        counts[event.event_type] = counts.get(event.event_type, 0) + 1
+    return counts
+
+
+def _conflicts(observed: Observation) -> int | None:
+    conflicted = isinstance(observed.error, OptimisticLockError) or (observed.result and observed.result.conflict)
+    return 1 if conflicted else None
 
 
 def _read_duration(operation: Getter) -> Measurement:
@@ -178,13 +186,13 @@ def _read_duration(operation: Getter) -> Measurement:
 
 _EVENTS_APPENDED = Measurement(
     Metric("eventsource.event_store.events.appended", "counter", "{event}", "Events that were appended."),
-    lambda o: None if o.error is not None or o.result.repeated else 1,
+    lambda o: 1 if o.error is None and o.result.success and not o.result.repeated else None,
     {**_SYSTEM, **_TYPE},
     split=(es.ATTR_EVENT_TYPE, _appended),
 )
 _CONFLICTS = Measurement(
     Metric("eventsource.event_store.conflicts", "counter", "{conflict}", "Appends that found another version."),
-    lambda o: 1 if isinstance(o.error, OptimisticLockError) else None,
+    _conflicts,
     {**_SYSTEM, **_TYPE},
 )
 _EVENTS_LOADED = Measurement(

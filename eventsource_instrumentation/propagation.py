@@ -34,7 +34,7 @@ def parent_from(headers: Headers | None) -> Context | None:
 
 def with_current_context(headers: Headers | None, carried: Carried) -> Headers | None:
     """
-    Return *headers* with the context of the current span instead of any other; as they are, if there is none.
+    Return *headers* with the context of the current span instead of any other; with their own, if there is none.
 
     A message is given what the global propagator injects; what is stored is given ``traceparent`` and ``tracestate``
     only (W3C Trace Context), for baggage is not made to be kept.
@@ -42,7 +42,13 @@ def with_current_context(headers: Headers | None, carried: Carried) -> Headers |
     propagator = _STORED if carried == "stored" else propagate.get_global_textmap()
     context: dict[str, str] = {}
     propagator.inject(context)
-    if not context or not headers:
+    if not headers:
         return context or headers
+    if not context:
+        return _without(headers, {_BAGGAGE}) if carried == "stored" else headers
     replaced = {name.lower() for name in propagator.fields | _STORED.fields} | {_BAGGAGE}
-    return {name: value for name, value in headers.items() if name.lower() not in replaced} | context
+    return {**_without(headers, replaced), **context}
+
+
+def _without(headers: Headers, names: set[str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in names}

@@ -27,7 +27,9 @@ def eventsource_telemetry() -> Iterator[Recording]:
     from eventsource_instrumentation.instrumentor import instrumented
     from eventsource_instrumentation.recording import Recording
 
-    recording = Recording()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("OTEL_SDK_DISABLED", raising=False)  # it is about the application's telemetry, not the test's
+        recording = Recording()
     with instrumented(tracer_provider=recording.spans.provider, meter_provider=recording.metrics.provider):
         yield recording
     recording.shutdown()

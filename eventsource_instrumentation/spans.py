@@ -1,7 +1,7 @@
 """The one wrapper: what happens around an operation that passes a door."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from opentelemetry import trace
@@ -14,7 +14,6 @@ from eventsource_instrumentation.current import CurrentContext
 from eventsource_instrumentation.errors import mark_failed
 from eventsource_instrumentation.metrics import Instruments
 from eventsource_instrumentation.observation import LazyAttributes, Observation, evaluate
-from eventsource_instrumentation.operations import TABLE
 from eventsource_instrumentation.propagation import parent_from, with_current_context
 from eventsource_instrumentation.rows import Row
 from eventsource_instrumentation.safety import Safety
@@ -24,9 +23,10 @@ Perform: TypeAlias = Callable[[Hook, Any], Awaitable[Any]]
 
 
 class OperationObserver:
-    """Makes the spans and metrics of operations, as the table says."""
+    """Makes the spans and metrics of operations, as *rows* of the table say."""
 
-    def __init__(self, tracer: Tracer, instruments: Instruments, config: Config) -> None:
+    def __init__(self, rows: Mapping[type, Row], tracer: Tracer, instruments: Instruments, config: Config) -> None:
+        self._rows = rows
         self.tracer = tracer
         self.instruments = instruments
         self.config = config
@@ -34,21 +34,24 @@ class OperationObserver:
 
     async def perform(self, perform: Perform, component: Any, hook: Hook, operation: Any) -> Any:
         """Return what *operation* returns; whatever goes wrong here changes neither that nor what it raises."""
-        row = TABLE.get(type(operation))
+        row = self._rows.get(type(operation))
         if row is None or not is_instrumentation_enabled():
             return await perform(hook, operation)
         observed = ObservedOperation(self, row, component, operation)
-        operation = self.safely(observed.begin) or operation
         try:
-            observed.observation.result = await perform(hook, operation)
-            return observed.observation.result
+            operation = self.safely(observed.begin) or operation
+            observed.observation.result = result = await perform(hook, operation)
+            return result
         except BaseException as error:
             observed.observation.error = error
             raise
         finally:
             observed.stop_the_clock()
-            self.safely(observed.finish)
-            self.safely(observed.leave)
+            try:
+                self.safely(observed.finish)
+            finally:
+                self.safely(observed.leave)
+                del observed  # it holds the error, whose traceback holds this frame
 
 
 class ObservedOperation:

@@ -149,8 +149,9 @@ def test_what_is_left_is_drawn_on_shutdown(provider: TracerProvider, tracer: Tra
     assert drawn(out) == ["inner"]
 
 
-def test_what_waits_is_bounded(tracer: Tracer, out: io.StringIO) -> None:
+def test_what_waits_is_bounded(tracer: Tracer, out: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that lives for ever does not collect spans for ever; the oldest are drawn without a root."""
+    monkeypatch.setattr("eventsource_instrumentation.console._MOST_WAITING", 1000)
     for number in range(1, 1003):
         parent = NonRecordingSpan(SpanContext(number, 1, is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED)))
         tracer.start_span(f"child {number}", trace.set_span_in_context(parent)).end()
