@@ -68,7 +68,7 @@ class ForeignEventError(EventStoreError, ValueError):
     def __init__(self, event_id: UUID, belongs_to: str, appended_to: str) -> None:
         super().__init__(
             f"event {event_id} belongs to {belongs_to}, not to {appended_to}; nothing was appended: "
-            "append it to its own stream"
+            "append it to its own stream, or give event, aggregate and repository the same aggregate_type"
         )
         self.event_id = event_id
         self.belongs_to = belongs_to

@@ -1,10 +1,12 @@
 """What may be subscribed to a bus."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
-from typing import Protocol, runtime_checkable
+from collections.abc import Awaitable, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
 from eventsource.events.base import DomainEvent
+
+THandled = TypeVar("THandled", bound=DomainEvent, contravariant=True)
 
 
 @runtime_checkable
@@ -31,11 +33,18 @@ class FlexibleEventHandler(Protocol):
         """Handle one event."""
 
 
+class HandlerOf(Protocol[THandled]):
+    """Handles events of one class, asynchronously or not."""
+
+    def handle(self, event: THandled, /) -> Awaitable[None] | None:
+        """Handle one event."""
+
+
 @runtime_checkable
 class FlexibleEventSubscriber(Protocol):
     """Handles the events that it names, asynchronously or not."""
 
-    def subscribed_to(self) -> list[type[DomainEvent]]:
+    def subscribed_to(self) -> Sequence[type[DomainEvent]]:
         """Return the event classes that this subscriber wants."""
 
     def handle(self, event: DomainEvent) -> Awaitable[None] | None:

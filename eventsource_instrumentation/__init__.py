@@ -14,7 +14,10 @@ __all__ = ["EventsourceInstrumentor"]
 
 def __getattr__(name: str) -> Any:
     if name == "EventsourceInstrumentor":
-        from eventsource_instrumentation.instrumentor import EventsourceInstrumentor
-
+        try:
+            from eventsource_instrumentation.instrumentor import EventsourceInstrumentor
+        except ModuleNotFoundError as error:
+            message = f'{error.name} is not installed: pip install "eventsource-py[telemetry]"'
+            raise ModuleNotFoundError(message, name=error.name) from error
         return EventsourceInstrumentor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

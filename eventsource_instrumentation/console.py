@@ -13,6 +13,7 @@ from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from eventsource import observability as es
 
 _MOST_WAITING = 10_000
+_PLAIN = str.maketrans("└├│─✗", "`||-x")
 _SHOWN = {
     es.ATTR_AGGREGATE_TYPE: "{}",
     es.ATTR_EVENT_TYPE: "{}",
@@ -66,10 +67,20 @@ class TraceTreeExporter(SpanExporter):
         written = [span for span in spans if self._waiting.pop(span.context.span_id, None)]
         if not written:
             return
-        print("\n".join(tree_lines(written)), file=self._out or sys.stdout, flush=True)
+        out = self._out or sys.stdout
+        print(_encodable("\n".join(tree_lines(written)), out.encoding), file=out, flush=True)
         self._written.update((span.context.span_id, None) for span in written)
         while len(self._written) > _MOST_WAITING:
             del self._written[next(iter(self._written))]
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    """Return *text*, drawn with plain characters where *encoding* has no others."""
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN).encode("ascii", "replace").decode()
+    return text
 
 
 def _tree_of(root: ReadableSpan, spans: Iterable[ReadableSpan]) -> list[ReadableSpan]:

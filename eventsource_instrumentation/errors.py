@@ -13,7 +13,11 @@ from opentelemetry.semconv.attributes.exception_attributes import (
 from opentelemetry.trace import Span, Status, StatusCode
 
 # pydantic shows 50 characters of a value, more where it has to escape them; the bound keeps the search linear.
-_INPUT = re.compile(r", input_value=(?s:.{0,200}), input_type=\w+|(?<=Input tag) '[^\n]{0,200}'(?= found)")
+_VALUE = r", input_value=(?s:.{0,200}), input_type=\w+"
+# It shows all of a tag. A short one may contain what looks like its end; a long one ends before the next tag begins.
+_END_OF_TAG = r"'(?= found using [^\n]{1,200} does not match any of the expected tags)"
+_TAG = rf"(?<=Input tag) '(?:[^\n]{{0,200}}|(?s:(?:(?!Input tag ').)*?)){_END_OF_TAG}"
+_INPUT = re.compile(f"{_VALUE}|{_TAG}")
 
 
 def error_type(error: BaseException | None) -> str | None:

@@ -30,8 +30,12 @@ def check_hook(hook: Hook | None) -> None:
     Raises:
         TypeError: If it is asynchronous or not callable.
     """
-    if hook is not None and (not callable(hook) or inspect.iscoroutinefunction(hook)):
+    if hook is not None and (not callable(hook) or _is_async(hook)):
         raise TypeError(f"a hook must be a function that is not async, not {hook!r}")
+
+
+def _is_async(hook: Hook) -> bool:
+    return inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(type(hook).__call__)
 
 
 class _Named:

@@ -24,6 +24,7 @@ def eventsource_telemetry() -> Iterator[Recording]:
 
     If the process is instrumented already, as ``opentelemetry-instrument pytest`` does, that is set aside meanwhile.
     """
+    from eventsource_instrumentation import EventsourceInstrumentor  # noqa: F401 - which says so if the extra is missing
     from eventsource_instrumentation.instrumentor import instrumented
     from eventsource_instrumentation.recording import Recording
 

@@ -139,9 +139,13 @@ async def trade(database: Path) -> None:
             events, Article, "Article", event_publisher=bus, snapshot_store=snapshots, snapshot_threshold=3
         )
         shop = Shop(articles)
+        print("An article is put on the shelf.")
         tea = await shop.open("Tea", 10)
+        print("\nTwo customers order at once: one of them meets a conflict and is tried again.")
         await asyncio.gather(shop.order(tea, 2, "Ada"), shop.order(tea, 1, "Grace"))
+        print("\nThe next order finds a snapshot, and replays nothing.")
         await shop.order(tea, 4, "Edsger")
+        print("\nThe last one wants more than there is.")
         try:
             await shop.order(tea, 5, "Barbara")
         except SoldOutError as error:
@@ -156,7 +160,7 @@ def show(metrics: RecordedMetrics) -> None:
         value = f"{point.value:g}"
         if point.unit == "s":
             value = f"{point.count} x {point.value / point.count * 1000:.2f} ms"
-        labels = " ".join(f"{name.rsplit('.', 1)[-1]}={text}" for name, text in point.attributes.items())
+        labels = " ".join(f"{name.removeprefix('eventsource.')}={text!s}" for name, text in point.attributes.items())
         print(f"{point.name:<42} {value:>14}  {labels}")
 
 

@@ -121,6 +121,7 @@ class AggregateRoot(Generic[TState], ABC):
         pending = self._uncommitted_events[saved:]
         self._committed_state = self._replayed(self._uncommitted_events[:saved]) if pending else None
         self._uncommitted_events = pending
+        self.events_in_doubt = max(self.events_in_doubt - saved, 0)
 
     def clear_uncommitted_events(self) -> list[DomainEvent]:
         """Forget the uncommitted events and return them."""

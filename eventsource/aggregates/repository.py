@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from typing import Any, Generic
 from uuid import UUID
@@ -148,7 +148,7 @@ class AggregateRepository(Component, Generic[TAggregate]):
     async def execute(
         self,
         aggregate_id: UUID,
-        command: Callable[[TAggregate], Awaitable[None] | None],
+        command: Callable[[TAggregate], object],
         attempts: int = 3,
         *,
         headers: Headers | None = None,
@@ -158,7 +158,8 @@ class AggregateRepository(Component, Generic[TAggregate]):
 
         Args:
             aggregate_id: Which aggregate.
-            command: Changes the aggregate it is given; asynchronous or not. It may run several times.
+            command: Changes the aggregate it is given; asynchronous or not. It may run several times, and what it
+                returns is ignored.
             attempts: How often in all. There is a short random pause before each but the first.
             headers: Kept beside the events and given to the publisher.
 
@@ -179,7 +180,10 @@ class AggregateRepository(Component, Generic[TAggregate]):
                 return aggregate
             except OptimisticLockError as conflict:
                 # Without uncommitted events it was no conflict of this aggregate's: a publisher's, say.
-                if not aggregate.uncommitted_events or not policy.should_retry(attempt, conflict):
+                if not aggregate.uncommitted_events:
+                    raise
+                if not policy.should_retry(attempt, conflict):
+                    conflict.add_note(f"execute gave up after {attempts} attempts; attempts=... allows more")
                     raise
             await asyncio.sleep(policy.get_backoff(attempt))
             attempt += 1
@@ -209,7 +213,7 @@ class AggregateRepository(Component, Generic[TAggregate]):
         return await self._snapshotting.await_pending() if self._snapshotting else 0
 
     async def _run(
-        self, command: Callable[[TAggregate], Awaitable[None] | None], aggregate: TAggregate, headers: Headers | None
+        self, command: Callable[[TAggregate], object], aggregate: TAggregate, headers: Headers | None
     ) -> None:
         outcome = command(aggregate)
         if inspect.isawaitable(outcome):
@@ -266,11 +270,13 @@ class AggregateRepository(Component, Generic[TAggregate]):
                 aggregate.aggregate_id, self._aggregate_type, events, expected, headers=headers
             )
         except asyncio.CancelledError:
-            aggregate.events_in_doubt = len(events)
+            aggregate.events_in_doubt = _count_pending(aggregate, events)
             raise
         if result.conflict:
             raise OptimisticLockError(aggregate.aggregate_id, expected, result.new_version)
         _mark_committed(aggregate, events)
+        if getattr(aggregate, "events_in_doubt", 0):  # aggregates of other classes do not count it down themselves
+            aggregate.events_in_doubt = 0
 
     async def _publish(self, events: list[DomainEvent], headers: Headers | None) -> None:
         if self._event_publisher is None:
@@ -297,17 +303,20 @@ def _batches(aggregate: Any) -> Iterator[list[DomainEvent]]:
     """
     if in_doubt := getattr(aggregate, "events_in_doubt", 0):
         yield aggregate.uncommitted_events[:in_doubt]
-        aggregate.events_in_doubt = 0
     if events := aggregate.uncommitted_events:
         yield events
 
 
 def _mark_committed(aggregate: Any, saved: list[DomainEvent]) -> None:
     """Forget the *saved* events: not those applied while they were being written, nor any if another save did it."""
-    pending = aggregate.uncommitted_events
-    ids = {id(event) for event in saved}
-    done = sum(1 for _ in takewhile(lambda event: id(event) in ids, pending))
-    if done == len(pending):
+    done = _count_pending(aggregate, saved)
+    if done == len(aggregate.uncommitted_events):
         aggregate.mark_events_as_committed()
     elif done:
         aggregate.mark_events_as_committed(done)
+
+
+def _count_pending(aggregate: Any, events: list[DomainEvent]) -> int:
+    """Return how many of *events*, which were the oldest uncommitted ones, still are."""
+    ids = {id(event) for event in events}
+    return sum(1 for _ in takewhile(lambda event: id(event) in ids, aggregate.uncommitted_events))

@@ -3,7 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar, Self, TypeAlias, final
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar, final
 
 from eventsource.bus.operations import Dispatch, Handle, Publish
 from eventsource.bus.subscriptions import Subscriptions
@@ -18,11 +18,13 @@ from eventsource.protocols import (
     EventSubscriber,
     FlexibleEventHandler,
     FlexibleEventSubscriber,
+    HandlerOf,
 )
 from eventsource.types import Headers
 
 EventHandlerFunc: TypeAlias = Callable[[DomainEvent], Awaitable[None] | None]
-Handler: TypeAlias = FlexibleEventHandler | EventHandlerFunc
+TEvent = TypeVar("TEvent", bound=DomainEvent)
+Handler: TypeAlias = HandlerOf[TEvent] | Callable[[TEvent], Awaitable[None] | None]
 
 __all__ = [
     "AsyncEventHandler",
@@ -71,7 +73,7 @@ class EventBus(Component, ABC):
         if events:
             await self._perform(self._publish, Publish(events, background, check_headers(headers)))
 
-    def subscribe(self, event_type: type[DomainEvent], handler: Handler) -> None:
+    def subscribe(self, event_type: type[TEvent], handler: Handler[TEvent]) -> None:
         """
         Let *handler* handle the events of this class; twice if it is subscribed twice.
 
@@ -80,20 +82,27 @@ class EventBus(Component, ABC):
         """
         self._subscriptions.add(event_type, handler)
 
-    def unsubscribe(self, event_type: type[DomainEvent], handler: Handler) -> bool:
+    def unsubscribe(self, event_type: type[TEvent], handler: Handler[TEvent]) -> bool:
         """Take back one subscription and tell whether there was one."""
         return self._subscriptions.remove(event_type, handler)
 
     def subscribe_all(self, subscriber: FlexibleEventSubscriber) -> None:
-        """Subscribe *subscriber* to each of the event classes that it names."""
+        """
+        Subscribe *subscriber* to each of the event classes that it names.
+
+        Raises:
+            TypeError: If it is a class instead of an object.
+        """
+        if isinstance(subscriber, type):
+            raise TypeError(f"{subscriber!r} is a class: subscribe an object of it")
         for event_type in subscriber.subscribed_to():
             self.subscribe(event_type, subscriber)
 
-    def subscribe_to_all_events(self, handler: Handler) -> None:
+    def subscribe_to_all_events(self, handler: Handler[DomainEvent]) -> None:
         """Let *handler* handle every event."""
         self._subscriptions.add_to_all(handler)
 
-    def unsubscribe_from_all_events(self, handler: Handler) -> bool:
+    def unsubscribe_from_all_events(self, handler: Handler[DomainEvent]) -> bool:
         """Take back one subscription to every event and tell whether there was one."""
         return self._subscriptions.remove_from_all(handler)
 

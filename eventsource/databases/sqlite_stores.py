@@ -33,6 +33,8 @@ class Lease:
         self._shared = self._databases.get(self._key) or _Shared(SQLiteDatabase(path, options))
         self._shared.users += 1
         self._databases[self._key] = self._shared
+        self.is_ready = False
+        self.openers = 0
 
     @property
     def database(self) -> SQLiteDatabase:
@@ -84,14 +86,19 @@ class SQLiteBacked:
         Raises:
             DatabaseError: If the file cannot be opened or is no database of this layout.
         """
-        if self._lease is not None:
+        lease = self._lease = self._lease or Lease(self._path, self._options)
+        if lease.is_ready:
             return
-        self._lease = Lease(self._path, self._options)
+        lease.openers += 1
         try:
-            await self._connected.write(self._create)
+            await lease.database.write(self._create)
+            lease.is_ready = True
         except BaseException:
-            await self.close()
+            if lease.openers == 1 and not lease.is_ready and lease is self._lease:  # no other task wants it open
+                await self.close()
             raise
+        finally:
+            lease.openers -= 1
 
     async def close(self) -> None:
         """Finish what was asked for and close the database; may be called again."""

@@ -1,5 +1,6 @@
 """Refusing bad arguments at the door, with an error that shows them."""
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ def check_type(name: str, value: object, expected: type[Any]) -> None:
         TypeError: If it is not.
     """
     if not isinstance(value, expected):
-        raise TypeError(f"{name} must be a {expected.__name__}, not {value!r}")
+        raise TypeError(f"{name} must be of type {expected.__name__}, not {value!r}")
 
 
 def check_events(events: Iterable[DomainEvent]) -> tuple[DomainEvent, ...]:
@@ -42,7 +43,8 @@ def check_event_class(event_type: object) -> None:
         TypeError: If it is anything else, an instance of an event or the name of a type, say.
     """
     if not (isinstance(event_type, type) and issubclass(event_type, DomainEvent)):
-        raise TypeError(f"expected a subclass of DomainEvent, got {event_type!r}")
+        advice = "; write @handles(EventClass)" if inspect.isfunction(event_type) else ""
+        raise TypeError(f"expected a subclass of DomainEvent, got {event_type!r}{advice}")
 
 
 def check_aggregate(aggregate_id: UUID, aggregate_type: str) -> None:

@@ -1,7 +1,10 @@
 """Schema evolution: what was written as an old version of an event is read as today's."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
+
+from eventsource.events.checks import check_type
 
 Upcaster: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns the JSON values of one version of an event into those of the next."""
@@ -21,7 +24,10 @@ def upcast(data: dict[str, Any], upcasters: Mapping[int, Upcaster]) -> dict[str,
         )
     while step := upcasters.get(version):
         version += 1
-        data = {**step(data), "event_version": version}
+        converted = step(data)
+        if not isinstance(converted, dict):
+            raise TypeError(f"the upcaster from version {version - 1} returned {converted!r}; it must return the dict")
+        data = {**converted, "event_version": version}
     return data
 
 
@@ -30,13 +36,19 @@ def check_upcasters(event_type: str, current_version: int, upcasters: Mapping[in
     Check that each version below *current_version*, from the oldest given one on, has its function.
 
     Raises:
+        TypeError: If a version is no number, or what leads from it no function.
         ValueError: If the functions leave a gap or do not lead to *current_version*.
     """
     if not upcasters:
         return
+    for version, step in upcasters.items():
+        check_type("the version that an upcaster starts from", version, int)
+        if not callable(step) or inspect.iscoroutinefunction(step):
+            raise TypeError(f"the upcaster of {event_type} from version {version} must be a function, not {step!r}")
     expected = list(range(min(upcasters), current_version))
     if sorted(upcasters) != expected or min(upcasters) < 1:
         raise ValueError(
             f"the upcasters of {event_type} start from the versions {sorted(upcasters)}, but its event_version is "
-            f"{current_version}: give one function for each version from the oldest to {current_version - 1}"
+            f"{current_version}: give one function for each version below that, or set the class's event_version to "
+            f"{max(upcasters) + 1}"
         )

@@ -168,10 +168,12 @@ def _enter(table: dict[type[DomainEvent], HandlerInfo], name: str, function: Cal
 
 
 def _warn_of_other_annotation(owner: type, name: str, event_type: type[DomainEvent], annotation: object) -> None:
-    if isinstance(annotation, type) and annotation is not inspect.Parameter.empty:
+    if isinstance(annotation, type) and annotation not in (Any, inspect.Parameter.empty):
         fits = issubclass(event_type, annotation)
-    else:
-        fits = not isinstance(annotation, str) or annotation.rpartition(".")[2] in _names_of(event_type)
+    elif isinstance(annotation, str) and annotation.replace(".", "").isidentifier():
+        fits = annotation.rpartition(".")[2] in _names_of(event_type)
+    else:  # a union, say
+        fits = True
     if not fits:
         logger.warning(
             "%s.%s handles %s, but its parameter is annotated as %s",
@@ -183,7 +185,7 @@ def _warn_of_other_annotation(owner: type, name: str, event_type: type[DomainEve
 
 
 def _names_of(event_type: type[DomainEvent]) -> set[str]:
-    return {cls.__name__ for cls in event_type.__mro__}
+    return {"Any", *(cls.__name__ for cls in event_type.__mro__)}
 
 
 def _bound(info: HandlerInfo, owner: object) -> HandlerInfo:

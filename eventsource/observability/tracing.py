@@ -47,8 +47,10 @@ def traced(name: str, attributes: Mapping[str, Any] | None = None) -> Callable[[
     Methods of other classes are called as they are.
 
     Raises:
-        TypeError: If the method is a generator that is not asynchronous.
+        TypeError: If *name* is no string, or what is decorated no function, or a generator that is not asynchronous.
     """
+    if not isinstance(name, str):
+        raise TypeError('traced needs the name of the span: write @traced("service.operation")')
 
     def decorate(function: Function) -> Function:
         return functools.wraps(function)(_around(function, name, attributes))  # type: ignore[return-value]
@@ -57,6 +59,8 @@ def traced(name: str, attributes: Mapping[str, Any] | None = None) -> Callable[[
 
 
 def _around(function: Callable[..., Any], name: str, attributes: Mapping[str, Any] | None) -> Callable[..., Any]:
+    if not inspect.isfunction(function):
+        raise TypeError(f"{function!r} is no function: write @traced(...) below other decorators")
     if inspect.isgeneratorfunction(function):
         raise TypeError(f"{function.__qualname__} is a generator: make it asynchronous, or trace what it calls")
     if inspect.isasyncgenfunction(function):

@@ -75,6 +75,9 @@ class SnapshotStore(Component, ABC):
             aggregate_type: Of which type the aggregates are.
             schema_version_below: Only those with a lower schema version than this.
         """
+        check_type("aggregate_type", aggregate_type, str)
+        if schema_version_below is not None:
+            check_type("schema_version_below", schema_version_below, int)
         return await self._perform(self._delete_snapshots, DeleteSnapshots(aggregate_type, schema_version_below))
 
     @abstractmethod

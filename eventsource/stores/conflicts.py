@@ -11,13 +11,12 @@ from eventsource.stores.values import AppendResult
 
 @dataclass(frozen=True, slots=True)
 class KnownEvent:
-    """Where an event that is to be appended stands already, and whether with the same content."""
+    """Where an event that is to be appended stands already; it is known by its id, whatever its content."""
 
     aggregate_id: UUID
     aggregate_type: str
     version: int
     global_position: int
-    same_content: bool
 
 
 def judge_refused(append: Append, known: Mapping[UUID, KnownEvent], actual_version: int) -> AppendResult:
@@ -30,8 +29,7 @@ def judge_refused(append: Append, known: Mapping[UUID, KnownEvent], actual_versi
         actual_version: The version of its stream.
 
     Raises:
-        DuplicateEventError: If an event is known elsewhere, in another order, with other content, or only some are
-            known.
+        DuplicateEventError: If an event is known elsewhere, in another order, or only some are known.
         OptimisticLockError: If none is known: the stream has moved.
     """
     if not known:
@@ -55,9 +53,6 @@ def _check_repeats(
     if (known.aggregate_id, known.aggregate_type) != (append.aggregate_id, append.aggregate_type):
         where = f"{known.aggregate_type} {known.aggregate_id}"
         raise DuplicateEventError(event_id, f"is stored already, in the stream of {where}: give it an id of its own")
-    if not known.same_content:
-        message = f"is stored already as version {known.version}, with other content: give it an id of its own"
-        raise DuplicateEventError(event_id, message)
     if first is None or known.version != first.version + offset:
         message = f"is stored already as version {known.version}, and not in the order of this append"
         raise DuplicateEventError(event_id, message)

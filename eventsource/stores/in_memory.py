@@ -62,7 +62,7 @@ class InMemoryEventStore(EventStore):
     async def _append(self, append: Append) -> AppendResult:
         version = self._version(append.aggregate_id, append.aggregate_type)
         events = append.events
-        known = {each.event_id: self._known(each) for each in events if each.event_id in self._by_id}
+        known = {each.event_id: _known(self._by_id[each.event_id]) for each in events if each.event_id in self._by_id}
         if known or not _meets(version, append.expected_version):
             return judge_refused(append, known, version)
         stored_at = datetime.now(UTC)
@@ -110,12 +110,6 @@ class InMemoryEventStore(EventStore):
     def _version(self, aggregate_id: UUID, aggregate_type: str) -> int:
         return len(self._aggregates.get(aggregate_id, {}).get(aggregate_type, ()))
 
-    def _known(self, event: DomainEvent) -> KnownEvent:
-        stored = self._by_id[event.event_id]
-        position = stored.stream_position
-        same = stored.event == event.with_aggregate_version(position)
-        return KnownEvent(stored.aggregate_id, stored.aggregate_type, position, stored.global_position, same)
-
     def _store(self, event: DomainEvent, version: int, append: Append, stored_at: datetime) -> None:
         if event.aggregate_version != version:
             event = event.with_aggregate_version(version)
@@ -148,6 +142,10 @@ def _meets(version: int, expected: int) -> bool:
     if expected == ExpectedVersion.STREAM_EXISTS:
         return version > 0
     return expected in (ExpectedVersion.ANY, version)
+
+
+def _known(stored: StoredEvent) -> KnownEvent:
+    return KnownEvent(stored.aggregate_id, stored.aggregate_type, stored.stream_position, stored.global_position)
 
 
 def _following(

@@ -1,7 +1,7 @@
 """The port of event stores."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import ClassVar, Protocol, final
 from uuid import UUID
@@ -82,7 +82,8 @@ class EventStore(Component, ABC):
         Append *events* atomically and return the stream's new version.
 
         What is returned is durable. Appending again exactly what stands in the stream, in the same order, succeeds
-        whatever *expected_version* says, so that an append with an unknown outcome can be tried again.
+        whatever *expected_version* says, so that an append with an unknown outcome can be tried again. An event is
+        known by its ``event_id``.
 
         Args:
             aggregate_id: Whose stream.
@@ -133,6 +134,7 @@ class EventStore(Component, ABC):
             SerializationError: If a stored event cannot be read.
         """
         check_aggregate(aggregate_id, "any" if aggregate_type is None else aggregate_type)
+        check_type("from_version", from_version, int)
         since, until = _utc("from_timestamp", from_timestamp), _utc("to_timestamp", to_timestamp)
         get = GetEvents(aggregate_id, aggregate_type, from_version, since, until)
         return await self._perform(self._get_events, get)
@@ -156,25 +158,25 @@ class EventStore(Component, ABC):
             after: The last event of the page before; the first page if not given.
         """
         aggregate_id, aggregate_type = (None, None) if stream_id is None else parse_stream_id(stream_id)
-        options = options or ReadOptions()
+        options = _checked(options)
         return await self._read(aggregate_id, aggregate_type, options, self._batch_size(options.limit), after)
 
     @final
     @implemented_by("_read_page")
-    def read_stream(self, stream_id: str, options: ReadOptions | None = None) -> AsyncIterator[StoredEvent]:
+    def read_stream(self, stream_id: str, options: ReadOptions | None = None) -> AsyncGenerator[StoredEvent, None]:
         """
         Iterate over one stream (``<aggregate id>:<aggregate type>``), or over all of an aggregate id, page by page.
 
         Raises:
             ValueError: If *stream_id* does not begin with a UUID.
         """
-        return self._iterate(*parse_stream_id(stream_id), options or ReadOptions())
+        return self._iterate(*parse_stream_id(stream_id), _checked(options))
 
     @final
     @implemented_by("_read_page")
-    def read_all(self, options: ReadOptions | None = None) -> AsyncIterator[StoredEvent]:
+    def read_all(self, options: ReadOptions | None = None) -> AsyncGenerator[StoredEvent, None]:
         """Iterate over the events of the whole store in the order of their global positions, page by page."""
-        return self._iterate(None, None, options or ReadOptions())
+        return self._iterate(None, None, _checked(options))
 
     @final
     @implemented_by("_read_page")
@@ -189,6 +191,7 @@ class EventStore(Component, ABC):
             tenant_id: Only events of this tenant.
             from_timestamp: Only events that occurred later; UTC if it has no time zone.
         """
+        check_type("aggregate_type", aggregate_type, str)
         since = _utc("from_timestamp", from_timestamp)
         options = ReadOptions(tenant_id=tenant_id, from_timestamp=since)
         stored = self._iterate(None, aggregate_type, options)
@@ -251,7 +254,7 @@ class EventStore(Component, ABC):
 
     async def _iterate(
         self, aggregate_id: UUID | None, aggregate_type: str | None, options: ReadOptions
-    ) -> AsyncIterator[StoredEvent]:
+    ) -> AsyncGenerator[StoredEvent, None]:
         remaining, after = options.limit, None
         while size := self._batch_size(remaining):
             page = await self._read(aggregate_id, aggregate_type, options, size, after)
@@ -273,6 +276,13 @@ def _check_belong(events: Sequence[DomainEvent], aggregate_id: UUID, aggregate_t
         if event.event_id in seen:
             raise DuplicateEventError(event.event_id, "stands twice in one append")
         seen.add(event.event_id)
+
+
+def _checked(options: ReadOptions | None) -> ReadOptions:
+    if options is None:
+        return ReadOptions()
+    check_type("options", options, ReadOptions)
+    return options
 
 
 def _utc(name: str, moment: datetime | None) -> datetime | None:

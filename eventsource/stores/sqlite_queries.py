@@ -1,6 +1,5 @@
 """The table of events in SQLite, and the statements that write and read it."""
 
-import json
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -48,7 +47,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _VERSION = "SELECT max(version) FROM events WHERE aggregate_id = ? AND aggregate_type = ?"
 _AT_VERSION = "SELECT 1 FROM events WHERE aggregate_id = ? AND aggregate_type = ? AND version = ?"
-_KNOWN = "SELECT aggregate_id, aggregate_type, version, global_position, payload FROM events WHERE event_id = ?"
+_KNOWN = "SELECT aggregate_id, aggregate_type, version, global_position FROM events WHERE event_id = ?"
 
 
 def row_of(event: DomainEvent, event_type: str, payload: str, headers: str | None) -> Row:
@@ -198,21 +197,11 @@ def _insert(rows: Sequence[Row], version: int, connection: sqlite3.Connection) -
 
 def _known(rows: Sequence[Row], connection: sqlite3.Connection) -> dict[UUID, KnownEvent]:
     known = {}
-    for event_id, *_, payload, _ in rows:
+    for event_id, *_ in rows:
         if found := connection.execute(_KNOWN, (event_id,)).fetchone():
-            aggregate_id, aggregate_type, version, position, stored = found
-            same = _same_content(payload, stored)
-            known[UUID(event_id)] = KnownEvent(UUID(aggregate_id), aggregate_type, version, position, same)
+            aggregate_id, aggregate_type, version, position = found
+            known[UUID(event_id)] = KnownEvent(UUID(aggregate_id), aggregate_type, version, position)
     return known
-
-
-def _same_content(payload: str, stored: str) -> bool:
-    """Tell whether two payloads differ in nothing but the version, which the store counts."""
-    return payload == stored or _without_version(payload) == _without_version(stored)
-
-
-def _without_version(payload: str) -> dict[str, Any]:
-    return {name: value for name, value in json.loads(payload).items() if name != "aggregate_version"}
 
 
 def _microseconds(moment: datetime | None) -> int | None:

@@ -68,7 +68,7 @@ class ReadOptions:
     Which events to read, and from which end.
 
     Filters come first, then direction, then ``limit``. ``from_position`` is exclusive (a stream's version,
-    or a global position), the timestamps are inclusive and compared with ``occurred_at``.
+    or a global position), the timestamps are inclusive and compared with ``occurred_at``; UTC without a time zone.
 
     Raises:
         TypeError: If an option is of another type than its annotation says.
@@ -171,6 +171,7 @@ def parse_stream_id(stream_id: str) -> tuple[UUID, str | None]:
     Raises:
         ValueError: If it does not begin with a UUID.
     """
+    check_type("stream_id", stream_id, str)
     aggregate_id, _, aggregate_type = stream_id.partition(":")
     try:
         return UUID(aggregate_id), aggregate_type or None

@@ -2,6 +2,7 @@
 """How a bus hands an event to its handlers."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,13 @@ from eventsource.events.base import DomainEvent
 from eventsource.headers import current_headers
 from eventsource.testing.event_bus_subject import PATIENCE, EventBusSubject, Gate, Recorder
 from eventsource.testing.events import NEPAL, NOON, Closed, Measured, Opened, opened
+
+NO_LISTS: dict[str, Callable[[DomainEvent], Any]] = {
+    "the event alone": lambda event: event,
+    "an event and None": lambda event: [event, None],
+    "an event as a dictionary": lambda event: [event, event.to_dict()],
+    "text": lambda event: "events",
+}
 
 
 class HeaderRecorder(Recorder):
@@ -75,6 +83,33 @@ class DeliveringContract(EventBusSubject):
         (event,) = opened(door, 1)
 
         await bus.publish([])
+        await bus.publish([event])
+
+        assert await recorder.received(event) == [event]
+
+    async def test_any_iterable_of_events_may_be_published(self, bus: EventBus, door: UUID) -> None:
+        """A generator is published whole and in its order."""
+        recorder = Recorder()
+        bus.subscribe(Opened, recorder)
+        events: list[DomainEvent] = [*opened(door, 3)]
+        generated: Any = (event for event in events)
+
+        await bus.publish(generated)
+
+        assert await recorder.received(*events) == events
+
+    @pytest.mark.parametrize("background", [False, True])
+    @pytest.mark.parametrize("wrong", NO_LISTS.values(), ids=NO_LISTS)
+    async def test_what_is_no_list_of_events_is_not_published(
+        self, bus: EventBus, door: UUID, wrong: Callable[[DomainEvent], Any], background: bool
+    ) -> None:
+        """The publisher is told, and no handler sees any part of it."""
+        recorder = Recorder()
+        bus.subscribe_to_all_events(recorder)
+        refused, event = opened(door, 2)
+
+        with pytest.raises(TypeError):
+            await bus.publish(wrong(refused), background)
         await bus.publish([event])
 
         assert await recorder.received(event) == [event]

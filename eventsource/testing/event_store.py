@@ -5,11 +5,18 @@ from eventsource.testing.event_store_concurrency import ConcurrencyContract
 from eventsource.testing.event_store_fidelity import FidelityContract
 from eventsource.testing.event_store_iterating import IteratingContract
 from eventsource.testing.event_store_reading import ReadingContract
+from eventsource.testing.event_store_refusing import RefusingContract
 from eventsource.testing.event_store_repeating import RepeatingContract
 
 
 class EventStoreContract(
-    AppendingContract, RepeatingContract, FidelityContract, ReadingContract, IteratingContract, ConcurrencyContract
+    AppendingContract,
+    RefusingContract,
+    RepeatingContract,
+    FidelityContract,
+    ReadingContract,
+    IteratingContract,
+    ConcurrencyContract,
 ):
     """
     What every event store promises; a backend's test class overrides the fixture ``store``.

@@ -146,6 +146,20 @@ class AppendingContract(EventStoreSubject):
         assert [each.stream_position for each in stored] == [1, 2, 3]
         assert [event.aggregate_version for event in events] == [7, 7, 7]
 
+    @pytest.mark.parametrize("carried", [0, -1])
+    async def test_a_version_that_no_event_has_counts_for_nothing(
+        self, store: EventStore, door: UUID, carried: int
+    ) -> None:
+        """An event that carries a version below 1 is stored, read back and repeated like any other."""
+        events = [event.with_aggregate_version(carried) for event in opened(door, 2)]
+
+        await store.append_events(door, DOOR, events, 0)
+        again = await store.append_events(door, DOOR, events, 0)
+
+        read = (await store.get_events(door, DOOR)).events
+        assert read == [event.with_aggregate_version(version) for version, event in enumerate(events, 1)]
+        assert again.repeated
+
     async def test_streams_of_one_id_are_counted_by_type(self, store: EventStore, door: UUID) -> None:
         """Id and type together make a stream."""
         gate = Opened(aggregate_id=door, aggregate_type="Gate")

@@ -1,6 +1,7 @@
 # ruff: noqa: S101 - contracts assert, as tests do
 """What appending events that are known already amounts to."""
 
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -9,7 +10,7 @@ from eventsource.exceptions import DuplicateEventError
 from eventsource.stores.interface import EventStore
 from eventsource.stores.values import AppendResult, ExpectedVersion
 from eventsource.testing.event_store_subject import EventStoreSubject, assert_empty, ids
-from eventsource.testing.events import DOOR, Opened, opened
+from eventsource.testing.events import DOOR, NOON, Opened, opened
 
 EXPECTATIONS = [0, 1, 2, 3, 4, 99, ExpectedVersion.ANY, ExpectedVersion.STREAM_EXISTS]
 
@@ -53,6 +54,33 @@ class RepeatingContract(EventStoreSubject):
 
         assert again == AppendResult(success=True, new_version=3, global_position=3)
         assert again.repeated
+
+    async def test_a_repeat_may_carry_other_versions(self, store: EventStore, door: UUID) -> None:
+        """The store counts the versions, so what an event says of its own does not make it another one."""
+        events = opened(door, 2)
+        first = await store.append_events(door, DOOR, events, 0)
+
+        again = await store.append_events(door, DOOR, [event.with_aggregate_version(7) for event in events], 0)
+
+        assert again == first
+        assert again.repeated
+
+    @pytest.mark.parametrize(
+        "change", [{"number": 9}, {"metadata": {"by": "me"}}, {"occurred_at": NOON}, {"actor_id": "me"}], ids=str
+    )
+    async def test_other_content_under_a_known_id_is_refused(
+        self, store: EventStore, door: UUID, change: dict[str, Any]
+    ) -> None:
+        """It is no repeat, whatever is expected; what is stored stays as it was."""
+        first, second = opened(door, 2)
+        await store.append_events(door, DOOR, [first, second], 0)
+        changed = second.model_copy(update=change)
+
+        with pytest.raises(DuplicateEventError) as refused:
+            await store.append_events(door, DOOR, [first, changed], 0)
+
+        assert refused.value.event_id == second.event_id
+        assert (await store.get_events(door, DOOR)).events == [first, second.with_aggregate_version(2)]
 
     @pytest.mark.parametrize("expected", [0, 2, 3, ExpectedVersion.ANY])
     async def test_events_known_in_part_are_refused(self, store: EventStore, door: UUID, expected: int) -> None:

@@ -2,9 +2,10 @@
 """What every snapshot store promises."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from eventsource.snapshots.interface import SnapshotStore
 from eventsource.snapshots.values import Snapshot
 from eventsource.testing.events import DOOR, NEPAL, NOON
+
+Use: TypeAlias = Callable[[Any, Snapshot], Awaitable[object]]
 
 HOOKS = {
     "save_snapshot": "_save_snapshot",
@@ -25,6 +28,24 @@ STATES: dict[str, dict[str, Any]] = {
     "values of all kinds": {"open": True, "by": None, "count": 2**60, "width": 0.1 + 0.2},
     "containers": {"": [], "visits": [{"who": ["a", {"b": [1]}]}]},
     "text": {"größe": "日本 \U0001f6aa \u0000 \u2028 \"quoted\" \\ 'single'"},
+}
+WRONG_USES: dict[str, tuple[str, Use]] = {
+    "save a state": ("snapshot", lambda store, snapshot: store.save_snapshot(snapshot.state)),
+    "save nothing": ("snapshot", lambda store, snapshot: store.save_snapshot(None)),
+    "get by text": ("aggregate_id", lambda store, snapshot: store.get_snapshot(str(snapshot.aggregate_id), DOOR)),
+    "get without type": ("aggregate_type", lambda store, snapshot: store.get_snapshot(snapshot.aggregate_id, None)),
+    "look by text": ("aggregate_id", lambda store, snapshot: store.snapshot_exists(str(snapshot.aggregate_id), DOOR)),
+    "look by class": ("aggregate_type", lambda store, snapshot: store.snapshot_exists(snapshot.aggregate_id, Snapshot)),
+    "delete by text": ("aggregate_id", lambda store, snapshot: store.delete_snapshot(str(snapshot.aggregate_id), DOOR)),
+    "delete without type": (
+        "aggregate_type",
+        lambda store, snapshot: store.delete_snapshot(snapshot.aggregate_id, None),
+    ),
+    "delete all without type": ("aggregate_type", lambda store, snapshot: store.delete_snapshots_by_type(None)),
+    "delete all below text": (
+        "schema_version_below",
+        lambda store, snapshot: store.delete_snapshots_by_type(DOOR, "9"),
+    ),
 }
 
 
@@ -154,6 +175,24 @@ class SnapshotStoreContract:
 
         assert await store.get_snapshot(snapshot.aggregate_id, DOOR) in rivals
         assert all([await self._is_there(store, each) for each in others])
+
+    @pytest.mark.parametrize(("name", "use"), WRONG_USES.values(), ids=WRONG_USES)
+    async def test_arguments_of_another_type_are_refused(
+        self, store: SnapshotStore, snapshot: Snapshot, name: str, use: Use
+    ) -> None:
+        """The error names the argument; nothing is found, kept or deleted."""
+        await store.save_snapshot(snapshot)
+
+        with pytest.raises(TypeError, match=f"{name} must be "):
+            await use(store, snapshot)
+
+        assert await store.get_snapshot(snapshot.aggregate_id, DOOR) == snapshot
+
+    @pytest.mark.parametrize("method", ["get_snapshot", "delete_snapshot", "snapshot_exists"])
+    async def test_an_empty_type_is_refused(self, store: SnapshotStore, method: str) -> None:
+        """An aggregate without a type could not be named."""
+        with pytest.raises(ValueError, match="aggregate_type"):
+            await getattr(store, method)(uuid4(), "")
 
     @pytest.mark.parametrize(("method", "hook"), HOOKS.items())
     async def test_overriding_a_final_method_names_the_hook(self, store: SnapshotStore, method: str, hook: str) -> None:

@@ -181,6 +181,126 @@ async def test_a_late_publication_is_cancelled_with_a_warning(
     ]
 
 
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "beside another handler"])
+async def test_shutdown_waits_for_the_publications_of_other_tasks(
+    bus: InMemoryEventBus, door: UUID, others: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also for those in the foreground, for the events that they have not come to yet, too."""
+    gate, recorder = Gate(), Recorder()
+    bus.subscribe(Opened, gate)
+    for _ in range(others):
+        bus.subscribe(Opened, recorder)
+    events = opened(door, 2)
+    publishing = asyncio.create_task(bus.publish(events))
+    await gate.entered.wait()
+
+    closing = asyncio.create_task(bus.shutdown())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    was_closed = closing.done()
+    gate.open.set()
+    await closing
+    handled = list(gate.events)
+    await publishing
+
+    assert (was_closed, handled) == (False, events)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_late_publication_of_another_task_is_not_cancelled(
+    bus: InMemoryEventBus, door: UUID, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That task is its publisher's, who hears nothing of the shutdown; a warning tells of it."""
+    gate = Gate()
+    bus.subscribe(Opened, gate)
+    events = opened(door, 2)
+    publishing = asyncio.create_task(bus.publish(events))
+    await gate.entered.wait()
+
+    await bus.shutdown(timeout=0)
+    was_published = publishing.done()
+    gate.open.set()
+    await publishing
+
+    assert (was_published, gate.events) == (False, events)
+    assert caplog.messages[-1] == "Event bus shutdown: 1 task(s) did not complete within timeout"
+
+
+async def test_a_handler_that_swallows_cancellation_is_left_behind(
+    bus: InMemoryEventBus, door: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shutting down ends all the same, and the handler when it pleases."""
+    monkeypatch.setattr("eventsource.bus.memory._GRACE", 0.01)
+    entered, refused, released = (asyncio.Event() for _ in range(3))
+
+    async def insist(event: DomainEvent) -> None:
+        entered.set()
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                refused.set()
+
+    bus.subscribe(Opened, insist)
+    await bus.publish(opened(door, 1), background=True)
+    await entered.wait()
+
+    try:
+        async with asyncio.timeout(10):
+            await bus.shutdown(timeout=0)
+        left = bus.get_background_task_count()
+    finally:
+        released.set()
+    await bus.shutdown()
+
+    assert (refused.is_set(), left, bus.get_background_task_count()) == (True, 1, 0)
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "beside another handler"])
+@pytest.mark.parametrize("inner", [False, True], ids=["inner in the foreground", "inner in the background"])
+@pytest.mark.parametrize("outer", [False, True], ids=["outer in the foreground", "outer in the background"])
+async def test_a_handler_may_shut_the_bus_down(
+    bus: InMemoryEventBus, door: UUID, outer: bool, inner: bool, others: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It waits neither for its own publication nor for those that wait for it, however deep it is within them."""
+    shut_down = asyncio.Event()
+
+    async def publish_on(event: DomainEvent) -> None:
+        await bus.publish([Closed(aggregate_id=door)], background=inner)
+
+    async def shut(event: DomainEvent) -> None:
+        await bus.shutdown()
+        shut_down.set()
+
+    for event_class, handler in ((Opened, publish_on), (Closed, shut)):
+        bus.subscribe(event_class, handler)
+        for _ in range(others):
+            bus.subscribe(event_class, Recorder())
+
+    async with asyncio.timeout(10):
+        await bus.publish(opened(door, 1), background=outer)
+        await shut_down.wait()
+
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_publication_cancelled_before_it_began_is_not_waited_for(
+    bus: InMemoryEventBus, door: UUID, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted as done, though none of its handlers was called."""
+    recorder, before = Recorder(), asyncio.all_tasks()
+    bus.subscribe(Opened, recorder)
+    await bus.publish(opened(door, 1), background=True)
+    (task,) = asyncio.all_tasks() - before
+
+    task.cancel()
+    async with asyncio.timeout(10):
+        await bus.shutdown()
+
+    assert (recorder.events, bus.get_stats()["background_tasks_completed"]) == ([], 1)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_a_handler_unsubscribed_meanwhile_still_gets_the_event_in_hand(bus: InMemoryEventBus, door: UUID) -> None:
     """Who handles an event is settled when its turn comes."""
     recorder = Recorder()

@@ -8,13 +8,19 @@ from uuid import UUID
 
 import pytest
 
-from eventsource.events.registry import EventRegistry, EventTypeNotFoundError
+from eventsource.events.base import DomainEvent
+from eventsource.events.registry import DuplicateEventTypeError, EventRegistry, EventTypeNotFoundError
 from eventsource.exceptions import DatabaseError, SerializationError
 from eventsource.stores.sqlite import SQLiteEventStore
 from eventsource.testing import EventStoreContract
 from eventsource.testing.events import DOOR, Closed, Opened, opened
 
 Sql = Callable[..., list[tuple[Any, ...]]]
+
+
+class Impostor(DomainEvent):
+    event_type: str = "eventsource.testing.Opened"
+    aggregate_type: str = DOOR
 
 
 class TestContractOfAFile(EventStoreContract):
@@ -120,6 +126,50 @@ async def test_types_are_read_by_the_registry_given(path: Path, door: UUID) -> N
 
     assert type(event) is Renamed
     assert store.event_registry is registry
+
+
+async def test_classes_called_alike_are_read_back_as_themselves(path: Path, door: UUID) -> None:
+    """What is written is the registered name, and the event is as it was."""
+    front, back = (type("Painted", (DomainEvent,), {"__module__": __name__}) for _ in range(2))
+    registry = EventRegistry()
+    registry.register(front, "front.Painted")
+    registry.register(back, "back.Painted")
+    events = [each(aggregate_id=door, aggregate_type=DOOR) for each in (front, back, front)]
+
+    async with SQLiteEventStore(path, registry) as store:
+        await store.append_events(door, DOOR, events, 0)
+        read = (await store.get_events(door, DOOR)).events
+
+    assert [type(event) for event in read] == [front, back, front]
+    assert read == [event.with_aggregate_version(version) for version, event in enumerate(events, 1)]
+
+
+async def test_an_event_that_would_be_read_as_another_class_is_refused(store: SQLiteEventStore, door: UUID) -> None:
+    """Its type is registered for that class and its own is not registered; nothing of the append is written."""
+    impostor = Impostor(aggregate_id=door)
+
+    with pytest.raises(DuplicateEventTypeError) as refused:
+        await store.append_events(door, DOOR, [*opened(door, 1), impostor], 0)
+
+    assert (refused.value.existing_class, refused.value.new_class) == (Opened, Impostor)
+    assert await store.get_global_position() == 0
+
+
+@pytest.mark.parametrize("version", [1, 4])
+async def test_a_version_without_an_upcaster_is_named(path: Path, door: UUID, version: int) -> None:
+    """The error says which event at which position, and which versions can be read."""
+
+    class Painted(DomainEvent):
+        event_version: int = 3
+
+    registry = EventRegistry()
+    registry.register(Painted, upcast={2: lambda data: data})
+    event = Painted(aggregate_id=door, aggregate_type=DOOR, event_version=version)
+
+    async with SQLiteEventStore(path, registry) as store:
+        await store.append_events(door, DOOR, [event], 0)
+        with pytest.raises(SerializationError, match=f"position 1.*version {version}, but only versions 2 to 3"):
+            await store.get_events(door, DOOR)
 
 
 @pytest.mark.parametrize("value", [object(), "\ud800", {1, object()}], ids=["object", "half a character", "set"])

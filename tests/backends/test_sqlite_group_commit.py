@@ -139,6 +139,24 @@ async def test_closing_answers_every_queued_append(path: Path) -> None:
     assert [type(each) for each in outcomes] == [*[AppendResult] * 64, NotConnectedError]
 
 
+async def test_a_cancelled_closing_answers_every_queued_append(path: Path) -> None:
+    """Whoever closes has made a promise to those who wait, and closes the file before giving up."""
+    store = SQLiteEventStore(path)
+    await store.initialize()
+    tasks = [append(store, opened(uuid4(), 1)) for _ in range(64)]
+    await asyncio.sleep(0)
+
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait([closing])
+
+    assert [type(each) for each in outcomes] == [AppendResult] * 64
+    assert (closing.cancelled(), store.is_connected) == (True, False)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
 async def test_closing_answers_every_reader(path: Path, door: UUID) -> None:
     """What is being read when the store is closed is read to its end."""
     async with SQLiteEventStore(path) as store:

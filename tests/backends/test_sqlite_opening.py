@@ -78,6 +78,82 @@ async def test_opening_and_closing_may_be_repeated(path: Path, door: UUID) -> No
     assert not [each for each in path.parent.iterdir() if each != path]
 
 
+async def test_opening_an_open_store_asks_the_file_nothing(path: Path, door: UUID, sql: Sql) -> None:
+    """It is open already, so nothing can fail or be undone, whatever has become of the tables."""
+    async with SQLiteEventStore(path) as store:
+        await store.append_events(door, DOOR, opened(door, 1), 0)
+        sql("ALTER TABLE events RENAME COLUMN payload TO something")
+        await store.initialize()
+        sql("ALTER TABLE events RENAME COLUMN something TO payload")
+
+        assert await store.get_stream_version(door, DOOR) == 1
+
+
+async def test_a_cancelled_opening_of_an_open_store_leaves_it_open(store: SQLiteEventStore, door: UUID) -> None:
+    """Whoever opened it first still has it."""
+    opening = asyncio.create_task(store.initialize())
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+
+    await store.append_events(door, DOOR, opened(door, 1), 0)
+
+    assert await store.get_stream_version(door, DOOR) == 1
+
+
+async def test_a_cancelled_opening_leaves_nothing_open(path: Path, door: UUID) -> None:
+    """The same object can be opened again."""
+    store = SQLiteEventStore(path)
+    opening = asyncio.create_task(store.initialize())
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+    was_connected = store.is_connected
+    left = sorted(each.name for each in path.parent.iterdir())
+
+    async with store:
+        await store.append_events(door, DOOR, opened(door, 1), 0)
+
+    assert (opening.cancelled(), was_connected, left) == (True, False, [path.name])
+
+
+async def test_a_cancelled_opening_harms_no_other_of_the_same_store(path: Path) -> None:
+    """Two tasks open it; the one that is not cancelled has it open."""
+    store = SQLiteEventStore(path)
+    first, second = (asyncio.create_task(store.initialize()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await second
+
+    assert first.cancelled()
+    assert await store.get_global_position() == 0
+    await store.close()
+
+
+async def test_a_store_is_not_taken_for_open_while_it_is_being_opened(path: Path) -> None:
+    """Whoever opens it meanwhile waits until the tables are there, and may read at once."""
+    store = SQLiteEventStore(path)
+    openings = [asyncio.create_task(store.initialize()) for _ in range(3)]
+    await asyncio.sleep(0)
+    early = [each.done() for each in openings]
+    await asyncio.gather(*openings)
+
+    assert early == [False] * 3
+    assert await store.get_global_position() == 0
+    await store.close()
+
+
+async def test_all_tasks_that_open_it_in_vain_are_told(path: Path, sql: Sql) -> None:
+    """None of them takes the store for open."""
+    sql("CREATE TABLE events (id INTEGER)")
+    store = SQLiteEventStore(path)
+
+    outcomes = await asyncio.gather(*(store.initialize() for _ in range(3)), return_exceptions=True)
+
+    assert [type(each) for each in outcomes] == [DatabaseError] * 3
+    assert not store.is_connected
+
+
 async def test_it_may_be_opened_by_many_tasks(path: Path, door: UUID) -> None:
     """None of them finds it half open."""
     store = SQLiteEventStore(path)
@@ -200,6 +276,29 @@ def test_all_stores_are_opened_alike(path: Path) -> None:
     assert SQLiteEventStore(path)._options == SQLiteSnapshotStore(path)._options == SQLiteOptions()
 
 
+async def test_a_relative_path_is_that_of_the_opening(
+    tmp_path: Path, door: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections that are made later go to the same file, wherever the process is by then."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    async with SQLiteEventStore("events.db") as store:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+
+        await store.append_events(door, DOOR, opened(door, 1), 0)
+
+        assert (await store.get_events(door, DOOR)).version == 1
+    assert [each.name for each in (tmp_path / "elsewhere").iterdir()] == []
+
+
+@pytest.mark.parametrize("kind", [SQLiteEventStore, SQLiteSnapshotStore])
+@pytest.mark.parametrize("path", ["", "file:events.db", "file::memory:?cache=shared"])
+def test_what_is_no_path_is_refused(kind: Any, path: str) -> None:
+    """An empty name would be a file that is deleted at once, a URI a file of that name."""
+    with pytest.raises(ValueError, match="is no file: give a path, or ':memory:'"):
+        kind(path)
+
+
 async def test_a_directory_is_no_database(tmp_path: Path) -> None:
     """The error says what it is."""
     with pytest.raises(DatabaseError, match="it is a directory: give a file"):
@@ -241,49 +340,3 @@ async def test_a_failed_opening_harms_no_other_store_of_the_file(
 
     await store.append_events(door, DOOR, opened(door, 1), 0)
     assert await store.get_stream_version(door, DOOR) == 1
-
-
-def test_event_loops_may_use_one_store_one_after_the_other(path: Path, door: UUID) -> None:
-    """Each asyncio.run opens and closes the same object."""
-    store = SQLiteEventStore(path)
-
-    async def append(version: int) -> int:
-        async with store:
-            return (await store.append_events(door, DOOR, opened(door, 1), version)).new_version
-
-    assert [asyncio.run(append(version)) for version in range(3)] == [1, 2, 3]
-
-
-def test_a_store_left_open_may_be_used_by_the_next_event_loop(path: Path, door: UUID) -> None:
-    """What the first loop opened the second one uses and closes."""
-    store = SQLiteEventStore(path)
-
-    async def append_and_close() -> int:
-        result = await store.append_events(door, DOOR, opened(door, 1), 0)
-        await store.close()
-        return result.new_version
-
-    asyncio.run(store.initialize())
-
-    assert asyncio.run(append_and_close()) == 1
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_loop_that_ended_within_an_append_blocks_nobody(path: Path, door: UUID) -> None:
-    """The next loop's appends do not wait for the answer that the first one will never get."""
-    store = SQLiteEventStore(path)
-    events = opened(door, 1)
-    first = asyncio.new_event_loop()
-    first.run_until_complete(store.initialize())
-    appending = first.create_task(store.append_events(door, DOOR, events, 0))
-    first.run_until_complete(asyncio.sleep(0))
-    first.close()
-
-    async def append_again() -> int:
-        async with asyncio.timeout(10):
-            result = await store.append_events(door, DOOR, events, 0)
-            await store.close()
-        return result.new_version
-
-    assert asyncio.run(append_again()) == 1
-    assert not appending.done()

@@ -13,13 +13,16 @@ from uuid import UUID
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
+from opentelemetry.trace import SpanKind, StatusCode, Tracer
 from pydantic import BaseModel, ValidationError
 
 from eventsource import InMemoryEventStore
 from eventsource.observability import TracingMixin, traced
 from eventsource.testing.events import DOOR, opened
-from eventsource_instrumentation.recording import RecordedSpans
+from eventsource_instrumentation import EventsourceInstrumentor
+from eventsource_instrumentation.instrumentor import instrumented
+from eventsource_instrumentation.recording import RecordedSpans, Recording
 
 APPEND = "eventsource.event_store.append_events"
 SECRET = "4929 1234"
@@ -58,6 +61,28 @@ class Service(TracingMixin):
             self.closed = True
 
 
+class Counting(TracerProvider):
+    """A provider that notes for whom it makes tracers."""
+
+    def __init__(self) -> None:
+        super().__init__(shutdown_on_exit=False)
+        self.asked: list[str] = []
+
+    def get_tracer(self, instrumenting_module_name: str, *args: Any, **kwargs: Any) -> Tracer:
+        self.asked.append(instrumenting_module_name)
+        return super().get_tracer(instrumenting_module_name, *args, **kwargs)
+
+
+class Beginnings(SpanProcessor):
+    """Notes which spans have begun."""
+
+    def __init__(self, begun: list[str]) -> None:
+        self._begun = begun
+
+    def on_start(self, span: Span, parent_context: Any = None) -> None:
+        self._begun.append(span.name)
+
+
 @pytest.fixture
 def service() -> Service:
     """A service that wants spans."""
@@ -90,6 +115,54 @@ class TestMixin:
         scope = eventsource_spans.one("bare.work").instrumentation_scope
         assert scope is not None
         assert scope.name == __name__
+
+    def test_objects_of_one_name_share_a_tracer(self) -> None:
+        """Making one is dear, and an SDK may keep each."""
+        provider = Counting()
+
+        with instrumented(tracer_provider=provider):
+            for _ in range(3):
+                with Service()._create_span_context("service.work"):
+                    pass
+
+        assert provider.asked.count("the.service") == 1
+
+    def test_a_span_begins_with_its_block(self, service: Service, recording: Recording) -> None:
+        """Not when the context manager is made, which may be long before."""
+        begun: list[str] = []
+        recording.spans.provider.add_span_processor(Beginnings(begun))
+
+        with instrumented(tracer_provider=recording.spans.provider):
+            block = service._create_span_context("service.work")
+            before = list(begun)
+            with block:
+                inside = list(begun)
+
+        assert (before, inside) == ([], ["service.work"])
+
+    def test_a_block_that_is_never_entered_has_no_span(self, service: Service, recording: Recording) -> None:
+        """None begins that nobody would end."""
+        begun: list[str] = []
+        recording.spans.provider.add_span_processor(Beginnings(begun))
+
+        with instrumented(tracer_provider=recording.spans.provider):
+            service._create_span_context("service.work")
+
+        assert (begun, recording.spans.names) == ([], [])
+
+    @pytest.mark.parametrize("arguments", [{}, {"name": "service.work", "size": 3}])
+    def test_wrong_arguments_are_refused_as_without_instrumentation(
+        self, arguments: dict[str, Any], service: Service, instrumentor: EventsourceInstrumentor
+    ) -> None:
+        """By the same error at the same place."""
+        with pytest.raises(TypeError) as without:
+            service._create_span_context(**arguments)
+
+        with instrumented(), pytest.raises(TypeError) as caught:
+            service._create_span_context(**arguments)
+
+        assert str(caught.value) == str(without.value)
+        assert "TracingMixin._create_span_context()" in str(caught.value)
 
     def test_an_object_that_wants_none_has_none(self, eventsource_spans: RecordedSpans) -> None:
         """The block is given None, as it is without instrumentation."""

@@ -2,13 +2,18 @@
 
 import io
 import re
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from uuid import UUID
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, Tracer
 
 from eventsource import InMemoryEventBus, InMemoryEventStore
@@ -36,6 +41,17 @@ def provider(out: io.StringIO) -> Iterator[TracerProvider]:
 def tracer(provider: TracerProvider) -> Tracer:
     """Makes spans that are drawn."""
     return provider.get_tracer("here")
+
+
+def elsewhere(trace_id: int) -> Context:
+    """Return a context whose span is another process's."""
+    flags = TraceFlags(TraceFlags.SAMPLED)
+    return trace.set_span_in_context(NonRecordingSpan(SpanContext(trace_id, 2, is_remote=True, trace_flags=flags)))
+
+
+def pairs(lines: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the lines two by two."""
+    return zip(lines[::2], lines[1::2], strict=True)
 
 
 def drawn(out: io.StringIO) -> list[str]:
@@ -118,10 +134,7 @@ def test_nothing_is_drawn_before_the_root_has_ended(tracer: Tracer, out: io.Stri
 
 def test_a_root_whose_parent_is_elsewhere_is_a_root(tracer: Tracer, out: io.StringIO) -> None:
     """A consumer's part of a trace is drawn although the publisher is another process."""
-    elsewhere = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-    parent = trace.set_span_in_context(NonRecordingSpan(elsewhere))
-
-    with tracer.start_as_current_span("consume", context=parent), tracer.start_as_current_span("handle"):
+    with tracer.start_as_current_span("consume", elsewhere(trace_id=1)), tracer.start_as_current_span("handle"):
         pass
 
     assert drawn(out) == ["consume", "└─ handle"]
@@ -137,6 +150,79 @@ def test_traces_side_by_side_are_drawn_one_after_the_other(tracer: Tracer, out: 
     one.end()
 
     assert drawn(out) == ["two", "└─ of two", "one", "└─ of one"]
+
+
+def test_requests_of_one_trace_are_trees_of_their_own(out: io.StringIO) -> None:
+    """A client may call twice within one trace; what comes in one batch, and mixed, is drawn apart."""
+    batch = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(batch))
+    tracer = provider.get_tracer("here")
+    one, two = (tracer.start_span(name, elsewhere(trace_id=7)) for name in ("one", "two"))
+    of_one, of_two = (
+        tracer.start_span(f"of {name}", trace.set_span_in_context(root)) for name, root in (("one", one), ("two", two))
+    )
+    for span in (of_two, of_one, two, one):
+        span.end()
+
+    TraceTreeExporter(out).export(batch.get_finished_spans())
+
+    assert drawn(out) == ["two", "└─ of two", "one", "└─ of one"]
+
+
+def test_requests_of_one_trace_are_drawn_each_when_it_is_done(tracer: Tracer, out: io.StringIO) -> None:
+    """The end of one does not tear the other."""
+    one, two = tracer.start_span("one", elsewhere(trace_id=7)), tracer.start_span("two", elsewhere(trace_id=7))
+    tracer.start_span("of one", trace.set_span_in_context(one)).end()
+    tracer.start_span("of two", trace.set_span_in_context(two)).end()
+
+    two.end()
+    after_two = drawn(out)
+    one.end()
+
+    assert after_two == ["two", "└─ of two"]
+    assert drawn(out)[2:] == ["one", "└─ of one"]
+
+
+def test_what_ends_after_its_root_is_drawn_at_once(tracer: Tracer, out: io.StringIO) -> None:
+    """Work in the background goes on when the request is answered; it has a tree of its own."""
+    root = tracer.start_span("request")
+    late = tracer.start_span("background", trace.set_span_in_context(root))
+    root.end()
+    tracer.start_span("step", trace.set_span_in_context(late)).end()
+
+    late.end()
+
+    assert drawn(out) == ["request", "background", "└─ step"]
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads that take turns as often as can be."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_threads_that_export_at_once_lose_nothing(tracer: Tracer, out: io.StringIO) -> None:
+    """Each of their trees is drawn whole."""
+    start = Barrier(4)
+
+    def serve(thread: int) -> None:
+        start.wait()
+        for number in range(100):
+            with tracer.start_as_current_span(f"request {thread} {number}", elsewhere(trace_id=7)):
+                tracer.start_span(f"of {thread} {number}").end()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(serve, range(4)))
+
+    lines = drawn(out)
+    trees = {(root.removeprefix("request "), child.removeprefix("└─ of ")) for root, child in pairs(lines)}
+    assert len(lines) == 800
+    assert trees == {(f"{thread} {number}",) * 2 for thread in range(4) for number in range(100)}
 
 
 def test_what_is_left_is_drawn_on_shutdown(provider: TracerProvider, tracer: Tracer, out: io.StringIO) -> None:

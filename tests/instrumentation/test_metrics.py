@@ -1,5 +1,6 @@
 """What the metrics count and measure."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -7,10 +8,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from eventsource import (
     AggregateNotFoundError,
     AggregateRepository,
+    AppendResult,
     InMemoryEventBus,
     InMemoryEventStore,
     InMemorySnapshotStore,
@@ -21,7 +25,9 @@ from eventsource import (
 )
 from eventsource.bus.operations import Publish
 from eventsource.snapshots.operations import GetSnapshot
+from eventsource.stores.operations import Append
 from eventsource.testing.events import DOOR, Closed, opened
+from eventsource_instrumentation.instrumentor import instrumented
 from eventsource_instrumentation.operations import TABLE
 from eventsource_instrumentation.recording import MetricPoint, RecordedMetrics
 
@@ -37,6 +43,13 @@ def assert_measured(points: list[MetricPoint], attributes: dict[str, Any], count
     assert (point.unit, point.boundaries, point.count) == ("s", SECONDS, count)
     assert point.attributes == attributes
     assert point.value > 0
+
+
+class Returning(InMemoryEventStore):
+    """Returns what others raise."""
+
+    async def _append(self, append: Append) -> AppendResult:
+        return AppendResult.conflicted(3)
 
 
 class TestEventStore:
@@ -92,6 +105,17 @@ class TestEventStore:
         assert conflict == MetricPoint(f"{STORE}.conflicts", "{conflict}", DOOR_IN_MEMORY, 1)
         failed = DOOR_IN_MEMORY | {"error.type": "OptimisticLockError"}
         assert_measured(eventsource_metrics.named(f"{STORE}.append.duration"), failed)
+        assert eventsource_metrics.named(f"{STORE}.events.appended") == []
+
+    async def test_a_conflict_that_is_returned_is_one_too(
+        self, door: UUID, eventsource_metrics: RecordedMetrics
+    ) -> None:
+        """Backends of others may return it instead of raising; no events were appended then."""
+        result = await Returning().append_events(door, DOOR, opened(door, 2), 4)
+
+        assert result.conflict
+        (conflict,) = eventsource_metrics.named(f"{STORE}.conflicts")
+        assert conflict == MetricPoint(f"{STORE}.conflicts", "{conflict}", DOOR_IN_MEMORY, 1)
         assert eventsource_metrics.named(f"{STORE}.events.appended") == []
 
     async def test_only_conflicts_are_conflicts(
@@ -281,6 +305,23 @@ async def test_a_component_without_spans_has_metrics(door: UUID, eventsource_met
     await InMemoryEventStore(enable_tracing=False).append_events(door, DOOR, opened(door, 1), 0)
 
     assert eventsource_metrics.total("eventsource.event_store.events.appended") == 1
+
+
+async def test_points_can_be_written_as_json(store: InMemoryEventStore, door: UUID) -> None:
+    """Every point of every metric carries its attributes as a dictionary, which is what exporters know."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
+    with instrumented(meter_provider=provider):
+        await store.append_events(door, DOOR, opened(door, 2), 0)
+
+    data = reader.get_metrics_data()
+    provider.shutdown()
+
+    assert data is not None
+    (scope,) = data.resource_metrics[0].scope_metrics
+    points = [point for metric in scope.metrics for point in metric.data.data_points]
+    assert {type(point.attributes) for point in points} == {dict}
+    assert json.loads(data.to_json())["resource_metrics"]
 
 
 def test_no_id_is_an_attribute_of_a_metric() -> None:

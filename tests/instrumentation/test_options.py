@@ -1,7 +1,7 @@
 """Every option, by keyword and by environment variable."""
 
-import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +9,7 @@ import pytest
 from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, Tracer
 
-from eventsource import InMemoryEventStore, OptimisticLockError, __version__
+from eventsource import InMemoryEventStore, InMemorySnapshotStore, OptimisticLockError, __version__
 from eventsource.observability import TracingMixin
 from eventsource.stores.operations import Append
 from eventsource.testing.events import DOOR, opened
@@ -36,6 +36,16 @@ def note(*seen: Any) -> None:
     SEEN.append(seen)
 
 
+async def note_later(*seen: Any) -> None:
+    """Serve as a hook that cannot be one."""
+
+
+class NotesLater:
+    """What is called like a function, and is async as well."""
+
+    async def __call__(self, *seen: Any) -> None: ...
+
+
 @pytest.fixture
 def seen() -> list[Any]:
     """What `note` was called with."""
@@ -50,6 +60,14 @@ class Service(TracingMixin):
     def work(self) -> None:
         with self._create_span_context("service.work"):
             pass
+
+
+class BothStores(InMemoryEventStore, InMemorySnapshotStore):
+    """Events and snapshots in one place."""
+
+    def __init__(self) -> None:
+        InMemorySnapshotStore.__init__(self)
+        InMemoryEventStore.__init__(self)
 
 
 @pytest.fixture
@@ -83,6 +101,26 @@ class TestExcludedComponents:
         names = await names_with(excluded_components=["application"])
 
         assert names == ALL - {"service.work"}
+
+    @pytest.mark.parametrize(
+        ("kind", "names"),
+        [
+            ("event_store", ["eventsource.snapshot.get"]),
+            ("snapshot_store", [APPEND, "eventsource.event_store.get_events"]),
+        ],
+    )
+    async def test_a_component_of_two_kinds_is_left_alone_as_one_of_them(
+        self, kind: str, names: list[str], recording: Recording, door: UUID
+    ) -> None:
+        """What counts is the operation: one database may be both stores."""
+        both = BothStores()
+
+        with instrumented(tracer_provider=recording.spans.provider, excluded_components=[kind]):
+            await both.append_events(door, DOOR, opened(door, 1), 0)
+            await both.get_events(door, DOOR)
+            await both.get_snapshot(door, DOOR)
+
+        assert recording.spans.names == names
 
     async def test_any_iterable_will_do(self, names_with: Callable[..., Awaitable[set[str]]]) -> None:
         """One that can be read but once, too."""
@@ -178,43 +216,20 @@ class TestHooks:
 
         assert seen == []
 
-    @pytest.mark.parametrize(("variable", "given"), [("REQUEST_HOOK", 3), ("RESPONSE_HOOK", 4)])
-    async def test_by_environment_variable(
-        self,
-        variable: str,
-        given: int,
-        recording: Recording,
-        store: InMemoryEventStore,
-        door: UUID,
-        seen: list[Any],
-        monkeypatch: pytest.MonkeyPatch,
+    @pytest.mark.parametrize("option", ["request_hook", "response_hook"])
+    @pytest.mark.parametrize(
+        "hook",
+        [note_later, partial(note_later, 1), NotesLater(), "os:getcwd"],
+        ids=["async", "async in part", "async when called", "a name"],
+    )
+    def test_one_that_is_async_or_no_function_is_refused(
+        self, option: str, hook: Any, instrumentor: EventsourceInstrumentor
     ) -> None:
-        """Named by module and function."""
-        monkeypatch.setenv(f"OTEL_PYTHON_EVENTSOURCE_{variable}", f"{__name__}:note")
+        """Nobody would await it; the error comes at once."""
+        with pytest.raises(TypeError, match="a hook must be a function that is not async, not"):
+            instrumentor.instrument(**{option: hook})
 
-        with instrumented(tracer_provider=recording.spans.provider):
-            await store.append_events(door, DOOR, opened(door, 1), 0)
-
-        assert [len(arguments) for arguments in seen] == [given]
-
-    @pytest.mark.parametrize("value", ["no_such_module:note", "os:no_such_function", "os:sep", "::"])
-    async def test_a_bad_name_in_the_variable_is_ignored_with_a_warning(
-        self,
-        value: str,
-        recording: Recording,
-        store: InMemoryEventStore,
-        door: UUID,
-        monkeypatch: pytest.MonkeyPatch,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        """The spans are there all the same."""
-        monkeypatch.setenv("OTEL_PYTHON_EVENTSOURCE_REQUEST_HOOK", value)
-
-        with instrumented(tracer_provider=recording.spans.provider):
-            await store.append_events(door, DOOR, opened(door, 1), 0)
-
-        assert recording.spans.names == [APPEND]
-        assert [each.levelno for each in caplog.records if "is ignored" in each.message] == [logging.WARNING]
+        assert not instrumentor.is_instrumented_by_opentelemetry
 
 
 def test_an_unknown_option_is_refused(instrumentor: EventsourceInstrumentor) -> None:

@@ -327,6 +327,13 @@ class TestWithoutAnSdk:
         assert await stored_headers(store) == [{"request": "7"}]
         assert received == [{}]
 
+    async def test_baggage_never_enters_the_log_either(self, store: InMemoryEventStore, door: UUID) -> None:
+        """There is no context to put in its place."""
+        with instrumented(tracer_provider=NoOpTracerProvider()):
+            await store.append_events(door, DOOR, opened(door, 1), 0, headers={"request": "7", "Baggage": "card=4929"})
+
+        assert await stored_headers(store) == [{"request": "7"}]
+
     async def test_a_context_that_came_in_travels_on(
         self, store: InMemoryEventStore, bus: InMemoryEventBus, door: UUID, received: list[Mapping[str, str]]
     ) -> None:

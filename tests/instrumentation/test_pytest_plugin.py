@@ -79,6 +79,24 @@ def test_both(eventsource_telemetry, eventsource_spans, eventsource_metrics):
     result.assert_outcomes(passed=3)
 
 
+def test_they_record_where_the_sdk_is_disabled(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Developers keep the telemetry of their applications off like that; the variable is there in the test."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+
+    result = run("""
+import os
+
+
+def test_both(eventsource_spans, eventsource_metrics):
+    append()
+    assert eventsource_spans.names == ["eventsource.event_store.append_events"]
+    assert eventsource_metrics.total("eventsource.event_store.events.appended") == 1
+    assert os.environ["OTEL_SDK_DISABLED"] == "true"
+""")
+
+    result.assert_outcomes(passed=1)
+
+
 def test_each_test_has_its_own_recording_and_none_without_the_fixture(run: Run) -> None:
     """Nothing leaks from one test into the next."""
     result = run("""

@@ -168,6 +168,25 @@ async def test_a_hook_that_fails_costs_neither_span_nor_metric(
     assert recording.metrics.count("eventsource.event_store.append.duration") == 1
 
 
+@pytest.mark.parametrize("hook", ["request_hook", "response_hook"])
+async def test_a_hook_that_ends_the_program_ends_it_properly(
+    hook: str, store: InMemoryEventStore, recording: Recording, door: UUID
+) -> None:
+    """What is no error of telemetry reaches the caller; the span is ended and its context left before."""
+
+    def leave(*args: Any) -> None:
+        raise SystemExit(3)
+
+    before = otel_context.get_current()
+
+    with instrumented(tracer_provider=recording.spans.provider, **{hook: leave}), pytest.raises(SystemExit) as caught:
+        await store.append_events(door, DOOR, opened(door, 1), 0)
+
+    assert caught.value.code == 3
+    assert otel_context.get_current() is before
+    assert recording.spans.names == [APPEND]
+
+
 class TestSuppression:
     """`suppress_instrumentation` is how exporters keep their own calls out of the traces."""
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from inspect import getattr_static
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -226,6 +227,67 @@ async def test_ours_that_was_thrown_away_is_made_anew(
     await append()
 
     assert recording.spans.names == [APPEND]
+
+
+@both
+async def test_two_on_top_leave_one_span(
+    wrap: Wrap,
+    instrumentor: EventsourceInstrumentor,
+    recording: Recording,
+    foreign: Foreign,
+    on: Callable[[], None],
+    append: Callable[[], Any],
+) -> None:
+    """Ours lies beneath both, and is used again."""
+    on()
+    foreign.put(wrap)
+    foreign.put(wrap)
+    instrumentor.uninstrument()
+
+    on()
+    called = await append()
+
+    assert (called, recording.spans.names) == (2, [APPEND])
+
+
+class Ledger(InMemoryEventStore):
+    """A backend of a user's."""
+
+
+@pytest.fixture
+def theirs_on_a_backend() -> Iterator[Callable[[Wrap], list[str]]]:
+    """Puts a wrapper on one backend only, which is taken away in the end; returns the calls that it notes."""
+
+    def put(wrap: Wrap) -> list[str]:
+        calls: list[str] = []
+        Ledger._perform = wrap(getattr_static(Ledger, "_perform"), calls)  # type: ignore[method-assign]
+        return calls
+
+    yield put
+    del Ledger._perform
+
+
+@both
+async def test_one_on_a_backend_keeps_ours_beneath_it(
+    wrap: Wrap,
+    instrumentor: EventsourceInstrumentor,
+    recording: Recording,
+    on: Callable[[], None],
+    theirs_on_a_backend: Callable[[Wrap], list[str]],
+    door: UUID,
+) -> None:
+    """It was put there while we were on and has ours inside; switched off and on, that one observes again, once."""
+    on()
+    calls = theirs_on_a_backend(wrap)
+    instrumentor.uninstrument()
+    await Ledger().append_events(door, DOOR, opened(door, 1), 0)
+    while_off = list(recording.spans.names)
+
+    on()
+    await Ledger().append_events(door, DOOR, opened(door, 1), 0)
+
+    assert (while_off, recording.spans.names) == ([], [APPEND])
+    assert calls == ["foreign", "foreign"]
 
 
 async def test_ours_is_found_beneath_wrappers_that_tell_what_they_wrap(

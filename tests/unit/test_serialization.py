@@ -181,6 +181,29 @@ class TestOldVersions:
 
         assert (event.event_type, event.event_version) == ("Moved", 3)
 
+    @pytest.mark.parametrize("version", [1, 4, 7])
+    def test_a_version_that_is_neither_known_nor_reached_is_refused(
+        self, registry: EventRegistry, version: int
+    ) -> None:
+        """Older than the oldest upcaster or newer than the class: the error says which versions there are."""
+
+        class Priced(DomainEvent):
+            aggregate_type: str = "Thing"
+            event_version: int = 3
+
+        registry.register(Priced, upcast={2: lambda data: data})
+
+        with pytest.raises(SerializationError, match=f"of version {version}, but only versions 2 to 3 are known"):
+            EventSerializer(registry).decode("Priced", version, payload(event_type="Priced", event_version=version))
+
+    @pytest.mark.parametrize("version", [1, 3, 7])
+    def test_without_upcasters_every_version_is_read_as_it_is(self, registry: EventRegistry, version: int) -> None:
+        """Then the number is the application's own."""
+        event = Made(aggregate_id=uuid4(), event_version=version)
+        serializer = EventSerializer(registry)
+
+        assert serializer.decode("Made", version, serializer.encode(event)) == event
+
     def test_an_upcaster_that_raises_is_named(self, serializer: EventSerializer) -> None:
         """The error tells that the event's upcaster is to blame, and keeps what it raised."""
         with pytest.raises(SerializationError, match="it cannot be upcast: KeyError: 'location'") as caught:

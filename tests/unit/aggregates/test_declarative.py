@@ -131,6 +131,33 @@ def test_two_handlers_of_one_event_are_refused_with_the_class() -> None:
             def second(self, event: Opened) -> None: ...
 
 
+def test_an_asynchronous_handler_is_refused_with_the_class() -> None:
+    """Nobody would await it."""
+    with pytest.raises(ValueError, match=r"LateDoor\._on_shut must not be async"):
+
+        class LateDoor(Door):
+            @handles(Shut)
+            async def _on_shut(self, event: Shut) -> None: ...
+
+
+def test_a_handler_without_parameters_is_refused_with_the_class() -> None:
+    """It could not see the event."""
+    with pytest.raises(ValueError, match=r"BlindDoor\._on_shut takes 0 arguments besides self; it must take \(event\)"):
+
+        class BlindDoor(Door):
+            @handles(Shut)
+            def _on_shut(self) -> None: ...
+
+
+def test_a_handler_with_two_parameters_is_refused_with_the_class() -> None:
+    """There is no context here, unlike for projections."""
+    with pytest.raises(ValueError, match=r"BusyDoor\._on_shut takes 2 arguments besides self; it must take \(event\)"):
+
+        class BusyDoor(Door):
+            @handles(Shut)
+            def _on_shut(self, context: object, event: Shut) -> None: ...
+
+
 def test_an_unknown_mode_is_refused_with_the_class() -> None:
     """A typing error would otherwise be taken for ignore."""
     with pytest.raises(ValueError, match=r"Mistyped\.unregistered_event_handling is 'warning'"):

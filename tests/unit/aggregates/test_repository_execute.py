@@ -166,6 +166,26 @@ async def test_an_error_of_the_command_is_no_conflict(
     assert (len(runs), await repository.get_version(counter.aggregate_id)) == (1, 1)
 
 
+async def test_a_conflict_after_the_save_is_not_this_commands(
+    store: InMemoryEventStore, repository: AggregateRepository[Counter], counter: Counter
+) -> None:
+    """When a publisher meets a conflict of its own, the command has run and is not run again."""
+    runs: list[None] = []
+
+    class Conflicting:
+        async def publish(self, events: list[DomainEvent]) -> None:
+            raise OptimisticLockError(uuid4(), 3, 4)
+
+    def command(each: Counter) -> None:
+        runs.append(None)
+        each.count(5)
+
+    with pytest.raises(OptimisticLockError):
+        await AggregateRepository(store, Counter, "Counter", Conflicting()).execute(counter.aggregate_id, command)
+
+    assert (len(runs), (await repository.load(counter.aggregate_id)).total) == (1, 5)
+
+
 async def test_an_unknown_aggregate_is_not_created(repository: AggregateRepository[Counter]) -> None:
     """A command is for what there is."""
     with pytest.raises(AggregateNotFoundError):

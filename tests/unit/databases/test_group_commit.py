@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from eventsource.databases.group_commit import GroupCommit
+from eventsource.exceptions import NotConnectedError
 
 name: ContextVar[str] = ContextVar("name", default="nobody")
 
@@ -270,6 +271,38 @@ class TestClosedLoops:
             each.close()
 
         assert (outcome, committed) == ("C", ["c"])
+
+
+class TestStandingLoops:
+    def test_what_a_standing_loop_has_under_way_is_told_to_others(self, log: Log) -> None:
+        """Another loop could only wait for ever, so neither submitting nor draining does."""
+        group, first = GroupCommit(log.commit), asyncio.new_event_loop()
+        (left,) = first.run_until_complete(submitted(group, "a"))
+
+        async def come() -> None:
+            await asyncio.wait_for(group.drain(), timeout=5)
+            await asyncio.wait_for(group.submit("b"), timeout=5)
+
+        with pytest.raises(NotConnectedError, match="another event loop, which stands still"):
+            asyncio.run(come())
+
+        log.let()
+        assert (first.run_until_complete(left), log.groups) == ("A", ["a"])
+        first.close()
+
+    def test_when_it_has_gone_on_others_may_come(self, log: Log) -> None:
+        """What was refused in the meantime is not committed."""
+        group, first = GroupCommit(log.commit), asyncio.new_event_loop()
+        (left,) = first.run_until_complete(submitted(group, "a"))
+        with pytest.raises(NotConnectedError):
+            asyncio.run(asyncio.wait_for(group.submit("b"), timeout=5))
+        log.let()
+        first.run_until_complete(left)
+
+        outcome = asyncio.run(asyncio.wait_for(group.submit("c"), timeout=5))
+
+        assert (outcome, log.groups) == ("C", ["a", "c"])
+        first.close()
 
 
 async def test_a_commit_that_answers_for_too_few_is_an_error_for_all() -> None:

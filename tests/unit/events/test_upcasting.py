@@ -52,6 +52,18 @@ class TestChains:
         """Other writers may have left it out."""
         assert upcast({}, {1: noting(1)}) == {"steps": [1], "event_version": 2}
 
+    @given(st.integers(1, 12), st.integers(1, 6), st.integers(-3, 30))
+    def test_a_version_that_no_step_knows_is_refused(self, oldest: int, steps: int, written: int) -> None:
+        """What is carried forward ends at today's version, or is not carried at all."""
+        upcasters = {version: noting(version) for version in range(oldest, oldest + steps)}
+        current = oldest + steps
+
+        if oldest <= written <= current:
+            assert upcast({"event_version": written}, upcasters)["event_version"] == current
+        else:
+            with pytest.raises(ValueError, match=f"of version {written}, but only versions {oldest} to {current}"):
+                upcast({"event_version": written}, upcasters)
+
     def test_a_step_need_not_count_the_version(self) -> None:
         """The version is counted for it, even if it says otherwise."""
         assert upcast({"event_version": 1}, {1: lambda _: {"event_version": 9}}) == {"event_version": 2}
@@ -84,7 +96,7 @@ class TestRegistration:
 
     def test_the_message_says_what_is_needed(self) -> None:
         """The gap is found at import, with advice."""
-        with pytest.raises(ValueError, match=r"upcasters of Grown start from the versions \[1\].*oldest to 2"):
+        with pytest.raises(ValueError, match=r"upcasters of Grown start from the versions \[1\].*event_version to 2"):
             check_upcasters("Grown", 3, {1: noting(1)})
 
     def test_a_refused_chain_registers_nothing(self) -> None:

@@ -168,6 +168,24 @@ class TestCalling:
         with pytest.raises(TypeError, match="is no event handler"):
             HandlerAdapter(wrong)
 
+    @pytest.mark.parametrize("wrong", [Doors, Special, Both])
+    def test_a_class_is_not_taken_for_its_objects(self, wrong: Any) -> None:
+        """Its handle method lacks an object, and calling it would make one; the error says what to subscribe."""
+        with pytest.raises(TypeError, match="is a class: subscribe an object of it"):
+            HandlerAdapter(wrong)
+
+    async def test_a_class_without_handle_is_a_callable_like_others(self, event: Opened) -> None:
+        """A dataclass of a read model, say, may be made of each event."""
+        made: list[DomainEvent] = []
+
+        class Row:
+            def __init__(self, event: DomainEvent) -> None:
+                made.append(event)
+
+        await HandlerAdapter(Row).handle(event)
+
+        assert made == [event]
+
 
 class TestIdentity:
     @pytest.mark.parametrize("method", ["handle", "on_opened", "of_class"])

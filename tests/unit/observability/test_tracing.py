@@ -115,6 +115,23 @@ class Plain(TracingMixin):
         return amount
 
 
+async def converse(self: Any) -> AsyncIterator[str | None]:
+    """Tell the current name and choose another one, at each step."""
+    for name in ("generator's first", "generator's second"):
+        yield current.get()
+        current.set(name)
+    yield current.get()
+
+
+class Conversing:
+    undecorated = converse
+    decorated = traced("converse")(converse)
+
+
+class ConversingMixed(Conversing, TracingMixin):
+    pass
+
+
 @pytest.fixture
 def shop() -> Shop:
     return Shop()
@@ -318,6 +335,30 @@ class TestOtherClasses:
 
         assert (other.price(5), await other.order(6)) == ((5, None), (6, None))
         assert [step async for step in other.walk(2)] == [0, 1]
+
+    @pytest.mark.parametrize("kind", [Conversing, ConversingMixed])
+    async def test_their_generators_share_the_context_of_whoever_iterates(self, kind: Any) -> None:
+        """Where there is no span, each step sees what the consumer has set since, and the other way round."""
+        heard: dict[str, list[str | None]] = {}
+        for method in ("undecorated", "decorated"):
+            heard[method] = []
+            token = current.set("consumer's")
+            async for step in getattr(kind(), method)():
+                heard[method] += [step, current.get()]
+                current.set(f"consumer's after {step}")
+            current.reset(token)
+
+        assert heard["decorated"] == heard["undecorated"]
+        assert heard["decorated"][:3] == ["consumer's", "consumer's", "generator's first"]
+
+    def test_a_generator_that_is_not_asynchronous_is_refused(self) -> None:
+        """Its span would end before its first step; the error names it when the class is made."""
+        with pytest.raises(TypeError, match=r"Counting\.count is a generator: make it asynchronous"):
+
+            class Counting(TracingMixin):
+                @traced("count")
+                def count(self) -> Iterator[int]:
+                    yield 1
 
 
 class TestAppearance:
