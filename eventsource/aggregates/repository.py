@@ -180,10 +180,8 @@ class AggregateRepository(Component, Generic[TAggregate]):
                 return aggregate
             except OptimisticLockError as conflict:
                 # Without uncommitted events it was no conflict of this aggregate's: a publisher's, say.
-                if not aggregate.uncommitted_events:
-                    raise
-                if not policy.should_retry(attempt, conflict):
-                    conflict.add_note(f"execute gave up after {attempts} attempts; attempts=... allows more")
+                if not aggregate.uncommitted_events or not policy.should_retry(attempt, conflict):
+                    conflict.add_note(f"execute made {attempt + 1} of {attempts} attempts; attempts=... allows more")
                     raise
             await asyncio.sleep(policy.get_backoff(attempt))
             attempt += 1
