@@ -210,7 +210,11 @@ class TestCancellation:
 class TestDraining:
     async def test_with_nothing_to_do_it_returns(self, group: GroupCommit[str, str]) -> None:
         """Nothing was ever submitted."""
-        await asyncio.wait_for(group.drain(), timeout=5)
+        drained = asyncio.ensure_future(group.drain())
+
+        done, _ = await asyncio.wait([drained], timeout=5)
+
+        assert done == {drained}
 
     async def test_it_waits_for_what_is_under_way_and_what_is_queued(
         self, log: Log, group: GroupCommit[str, str]

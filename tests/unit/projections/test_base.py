@@ -81,13 +81,15 @@ async def test_resetting_empties_the_read_model() -> None:
     assert totals.total == 0
 
 
-async def test_a_projection_without_a_read_model_can_be_reset() -> None:
-    """There is nothing to empty."""
+async def test_a_projection_without_a_read_model_can_be_reset(caplog: pytest.LogCaptureFixture) -> None:
+    """There is nothing to empty; the reset is on record all the same."""
 
     class Mailer(DeclarativeProjection):
         pass
 
     await Mailer().reset()
+
+    assert [each.getMessage() for each in caplog.records] == ["Resetting projection Mailer"]
 
 
 @pytest.mark.parametrize(("options", "name"), [({}, "Totals"), ({"name": "totals-v2"}, "totals-v2")])
