@@ -1,10 +1,11 @@
 """Message headers: what travels beside an event and never inside it."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from types import MappingProxyType
 
+from eventsource.ambient import set_during
 from eventsource.types import Headers
 
 _NONE: Headers = MappingProxyType({})
@@ -16,14 +17,9 @@ def current_headers() -> Headers:
     return _in_hand.get()
 
 
-@contextmanager
-def headers_in_hand(headers: Headers | None) -> Iterator[None]:
+def headers_in_hand(headers: Headers | None) -> AbstractContextManager[None]:
     """Make *headers* the current ones while a message is handled."""
-    token = _in_hand.set(MappingProxyType(dict(headers)) if headers else _NONE)
-    try:
-        yield
-    finally:
-        _in_hand.reset(token)
+    return set_during(_in_hand, MappingProxyType(dict(headers)) if headers else _NONE)
 
 
 def check_headers(headers: Mapping[str, str] | None) -> Headers | None:

@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import dataclass
-from typing import Protocol
 
 
 @dataclass(slots=True)
@@ -33,20 +32,6 @@ def calculate_backoff(attempt: int, config: RetryConfig) -> float:
     except OverflowError:  # after about a thousand attempts
         delay = config.max_delay
     return delay * (1 + random.uniform(-config.jitter, config.jitter))  # noqa: S311 - jitter needs no secrecy
-
-
-class RetryPolicy(Protocol):
-    """Decides whether a failed attempt is repeated, and when; attempts count from 0."""
-
-    @property
-    def max_retries(self) -> int:
-        """How often at most a failed action is repeated."""
-
-    def get_backoff(self, attempt: int) -> float:
-        """Return the seconds to wait after the failed *attempt*."""
-
-    def should_retry(self, attempt: int, error: Exception) -> bool:
-        """Tell whether to try again after *attempt* failed with *error*."""
 
 
 class ExponentialBackoffRetryPolicy:

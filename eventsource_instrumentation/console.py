@@ -1,7 +1,7 @@
 """Traces as trees on a terminal."""
 
 import sys
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 from typing import TextIO
@@ -41,24 +41,33 @@ class TraceTreeExporter(SpanExporter):
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out
         self._lock = Lock()
+        self._incoming: deque[ReadableSpan] = deque()
         self._waiting: dict[int, ReadableSpan] = {}
         self._written: dict[int, None] = {}
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Keep *spans* until the root of their tree comes, then write them."""
-        with self._lock:
-            self._waiting.update((span.context.span_id, span) for span in spans)
-            for span in spans:
-                if self._is_root(span):
-                    self._write(_tree_of(span, self._waiting.values()))
-            while len(self._waiting) > _MOST_WAITING:
-                self._write([next(iter(self._waiting.values()))])
+        self._incoming.extend(spans)
+        # Whoever writes takes along what comes meanwhile, from other threads or, by a finalizer, from its own.
+        while self._incoming and self._lock.acquire(blocking=False):
+            try:
+                self._take([self._incoming.popleft() for _ in range(len(self._incoming))])
+            finally:
+                self._lock.release()
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
         """Write what is left."""
         with self._lock:
             self._write(list(self._waiting.values()))
+
+    def _take(self, spans: Sequence[ReadableSpan]) -> None:
+        self._waiting.update((span.context.span_id, span) for span in spans)
+        for span in spans:
+            if self._is_root(span):
+                self._write(_tree_of(span, self._waiting.values()))
+        while len(self._waiting) > _MOST_WAITING:
+            self._write([next(iter(self._waiting.values()))])
 
     def _is_root(self, span: ReadableSpan) -> bool:
         return span.parent is None or span.parent.is_remote or span.parent.span_id in self._written

@@ -3,7 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from copy import copy, deepcopy
+from copy import deepcopy
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 from uuid import UUID
 
@@ -145,8 +145,7 @@ class AggregateRoot(Generic[TState], ABC):
 
     def _restore_from_snapshot(self, state: dict[str, Any], version: int) -> None:
         if state:
-            values = pydantic_core.to_json(state)
-            self._state = self._get_state_type().model_validate_json(values, by_alias=True, by_name=True)
+            self._state = _validated(self._get_state_type(), state)
         self._version = version
 
     def _get_state_type(self) -> type[TState]:
@@ -189,11 +188,15 @@ class AggregateRoot(Generic[TState], ABC):
             raise
 
     def _replayed(self, events: Iterable[DomainEvent]) -> TState | None:
-        """Return the state after *events* on top of what was committed, worked out on a copy of this object."""
-        other = copy(self)
-        other._state = deepcopy(self._committed_state)
-        other.load_from_history(events)
-        return other._state
+        """Return the state after *events* on top of what was committed; the attributes of this object stay."""
+        attributes = dict(vars(self))
+        self._state = deepcopy(self._committed_state)
+        try:
+            self.load_from_history(events)
+            return self._state
+        finally:
+            vars(self).clear()
+            vars(self).update(attributes)
 
     def __eq__(self, other: object) -> bool:
         return self._aggregate_id == other._aggregate_id if isinstance(other, AggregateRoot) else NotImplemented
@@ -206,6 +209,14 @@ class AggregateRoot(Generic[TState], ABC):
             f"{type(self).__name__}(id={self._aggregate_id}, version={self._version}, "
             f"uncommitted={len(self._uncommitted_events)})"
         )
+
+
+def _validated(state_type: type[TState], values: dict[str, Any]) -> TState:
+    try:
+        json = pydantic_core.to_json(values)
+    except (pydantic_core.PydanticSerializationError, UnicodeError):  # `_serialize_state` was overridden
+        return state_type.model_validate(values)
+    return state_type.model_validate_json(json, by_alias=True, by_name=True)
 
 
 class DeclarativeAggregate(AggregateRoot[TState], ABC):

@@ -167,21 +167,18 @@ class AggregateRepository(Component, Generic[TAggregate]):
             AggregateNotFoundError: If there is no such aggregate.
             OptimisticLockError: If the last attempt met a conflict too.
         """
-        if attempts < 1:
-            raise ValueError(f"attempts must be 1 or more, not {attempts}")
-
-        pauses = RetryConfig(max_retries=attempts - 1, initial_delay=0.005, max_delay=0.5, jitter=0.5)
-        policy = ExponentialBackoffRetryPolicy(pauses)
-        attempt = 0
+        attempt, policy = 0, _pauses(attempts)
         while True:
             aggregate = await self.load(aggregate_id)
             try:
                 await self._run(command, aggregate, headers)
                 return aggregate
             except OptimisticLockError as conflict:
-                # Without uncommitted events it was no conflict of this aggregate's: a publisher's, say.
-                if not aggregate.uncommitted_events or not policy.should_retry(attempt, conflict):
-                    conflict.add_note(f"execute made {attempt + 1} of {attempts} attempts; attempts=... allows more")
+                # With another id, or nothing left to save, it was somebody else's conflict: a publisher's, say.
+                if conflict.aggregate_id != aggregate_id or not aggregate.uncommitted_events:
+                    raise
+                if not policy.should_retry(attempt, conflict):
+                    conflict.add_note(f"execute made {attempts} attempts; attempts=... allows more")
                     raise
             await asyncio.sleep(policy.get_backoff(attempt))
             attempt += 1
@@ -250,9 +247,14 @@ class AggregateRepository(Component, Generic[TAggregate]):
 
     async def _save(self, save: Save) -> None:
         aggregate = save.aggregate
-        for events in _batches(aggregate):
-            await self._append(aggregate, events, save.headers)
-            await self._publish(events, save.headers)
+        saved: list[DomainEvent] = []
+        try:
+            for events in _batches(aggregate):
+                await self._append(aggregate, events, save.headers)
+                saved += events
+        finally:
+            if saved:
+                await self._publish(saved, save.headers)
         if self._snapshotting:
             await self._snapshotting.after_save(aggregate)
 
@@ -290,6 +292,13 @@ class AggregateRepository(Component, Generic[TAggregate]):
     async def _create_snapshot(self, create: CreateSnapshot) -> Snapshot:
         assert self._snapshotting is not None  # noqa: S101 - create_snapshot has checked it
         return await self._snapshotting.create(create.aggregate)
+
+
+def _pauses(attempts: int) -> ExponentialBackoffRetryPolicy:
+    if attempts < 1:
+        raise ValueError(f"attempts must be 1 or more, not {attempts}")
+    config = RetryConfig(max_retries=attempts - 1, initial_delay=0.005, max_delay=0.5, jitter=0.5)
+    return ExponentialBackoffRetryPolicy(config)
 
 
 def _batches(aggregate: Any) -> Iterator[list[DomainEvent]]:

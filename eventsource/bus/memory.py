@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import ClassVar, TypeAlias
 
+from eventsource.ambient import set_during
 from eventsource.bus.interface import EventBus
 from eventsource.bus.operations import Dispatch, Publish
 from eventsource.events.base import DomainEvent
@@ -58,10 +59,13 @@ class InMemoryEventBus(EventBus):
         """
         Wait for the publications under way, for *timeout* seconds, then cancel those in the background.
 
-        Nothing more is accepted. What does not end when it is cancelled is left behind after another second.
+        Nothing more is accepted. Publications of other event loops are not waited for; what does not end when it is
+        cancelled is left behind after another second.
         """
         self._is_shut_down = True
-        late = await _still_waiting(self._under_way - _part_of.get(), timeout)  # a handler may be who shuts down
+        loop = asyncio.get_running_loop()
+        here = {each for each in self._under_way if each.get_loop() is loop}
+        late = await _still_waiting(here - _part_of.get(), timeout)  # a handler may be who shuts down
         if late:
             logger.warning("Event bus shutdown: %d task(s) did not complete within timeout", len(late))
             tasks = [self._background[each] for each in late if each in self._background]
@@ -81,12 +85,11 @@ class InMemoryEventBus(EventBus):
         task.add_done_callback(partial(self._forget, publication))
 
     async def _deliver_as(self, publication: Publication, waiting: frozenset[Publication], publish: Publish) -> None:
-        token = _part_of.set(waiting | {publication})
-        try:
-            await self._deliver_all(publish)
-        finally:
-            _part_of.reset(token)
-            self._end(publication)
+        with set_during(_part_of, waiting | {publication}):
+            try:
+                await self._deliver_all(publish)
+            finally:
+                self._end(publication)
 
     async def _deliver_all(self, publish: Publish) -> None:
         with headers_in_hand(publish.headers):

@@ -1,6 +1,7 @@
 """Connections serve one event loop at a time: telling whoever comes from another one."""
 
 import asyncio
+import weakref
 from threading import get_ident
 
 from eventsource.exceptions import NotConnectedError
@@ -15,7 +16,7 @@ class OwningLoop:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         self._thread = 0
 
     def check(self) -> None:
@@ -26,10 +27,11 @@ class OwningLoop:
             NotConnectedError: If a loop in another thread does.
         """
         loop = asyncio.get_running_loop()
-        if loop is self._loop:
+        owner = self._loop() if self._loop is not None else None
+        if loop is owner:
             return
-        if self._loop is not None and not self._loop.is_closed() and self._thread != get_ident():
+        if owner is not None and not owner.is_closed() and self._thread != get_ident():
             raise NotConnectedError(
                 f"{self._what} is used by the event loop of another thread: open a store for each event loop"
             )
-        self._loop, self._thread = loop, get_ident()
+        self._loop, self._thread = weakref.ref(loop), get_ident()

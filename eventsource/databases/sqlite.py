@@ -114,8 +114,10 @@ class SQLiteDatabase:
             raise
 
     async def _finish(self) -> None:
-        await self._group.drain()
-        await asyncio.to_thread(self._shut_down)
+        try:
+            await self._group.drain()
+        finally:
+            await asyncio.to_thread(self._shut_down)
 
     def _hop(self, executor: ThreadPoolExecutor, work: Callable[[], Result]) -> "asyncio.Future[Result]":
         return asyncio.get_running_loop().run_in_executor(executor, copy_context().run, work)

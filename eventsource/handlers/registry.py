@@ -12,8 +12,6 @@ from eventsource.handlers.decorators import get_handled_event_type
 
 logger = logging.getLogger(__name__)
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
 UnregisteredEventHandling: TypeAlias = Literal["ignore", "warn", "error"]
 
 
@@ -161,31 +159,46 @@ def _enter(table: dict[type[DomainEvent], HandlerInfo], name: str, function: Cal
             f"{owner.__qualname__} handles {event_type.__name__} twice, in {twin.handler_name} and in {name}; "
             "one method handles one event class: merge the two"
         )
-    positional = [each for each in inspect.signature(function).parameters.values() if each.kind in _POSITIONAL]
-    _warn_of_other_annotation(owner, name, event_type, positional[-1].annotation if positional else None)
+    parameters = [each for each in inspect.signature(function).parameters.values() if _is_wanted(each)]
+    _warn_of_other_annotation(owner, function, event_type, parameters[-1].annotation if parameters else None)
     is_async = inspect.iscoroutinefunction(function)
-    table[event_type] = HandlerInfo(event_type, name, function, is_async, len(positional) - 1)
+    table[event_type] = HandlerInfo(event_type, name, function, is_async, len(parameters) - 1)
 
 
-def _warn_of_other_annotation(owner: type, name: str, event_type: type[DomainEvent], annotation: object) -> None:
-    if isinstance(annotation, type) and annotation not in (Any, inspect.Parameter.empty):
-        fits = issubclass(event_type, annotation)
-    elif isinstance(annotation, str) and annotation.replace(".", "").isidentifier():
-        fits = annotation.rpartition(".")[2] in _names_of(event_type)
-    else:  # a union, say
-        fits = True
-    if not fits:
+def _is_wanted(parameter: inspect.Parameter) -> bool:
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+        return parameter.default is inspect.Parameter.empty
+    return parameter.kind is not inspect.Parameter.VAR_KEYWORD
+
+
+def _warn_of_other_annotation(
+    owner: type, function: Callable[..., Any], event_type: type[DomainEvent], annotation: object
+) -> None:
+    if not _may_be(event_type, _resolved(annotation, function)):
         logger.warning(
             "%s.%s handles %s, but its parameter is annotated as %s",
             owner.__qualname__,
-            name,
+            function.__name__,
             event_type.__name__,
             annotation,
         )
 
 
-def _names_of(event_type: type[DomainEvent]) -> set[str]:
-    return {"Any", *(cls.__name__ for cls in event_type.__mro__)}
+def _resolved(annotation: object, function: Callable[..., Any]) -> object:
+    """Return what an annotation that was written or kept as text stands for, None if that cannot be told here."""
+    if not isinstance(annotation, str):
+        return annotation
+    first, *rest = annotation.split(".")
+    found = getattr(function, "__globals__", {}).get(first)
+    for name in rest:
+        found = getattr(found, name, None)
+    return found
+
+
+def _may_be(event_type: type[DomainEvent], annotation: object) -> bool:
+    if not isinstance(annotation, type) or annotation in (Any, inspect.Parameter.empty):
+        return True
+    return getattr(annotation, "_is_protocol", False) or issubclass(event_type, annotation)
 
 
 def _bound(info: HandlerInfo, owner: object) -> HandlerInfo:

@@ -81,3 +81,56 @@ def test_a_saved_aggregate_keeps_one_state() -> None:
     basket.mark_events_as_committed()
 
     assert (before, states()) == (2, [basket.state])
+
+
+class Tally(AggregateRoot[BaseModel]):
+    """Applies events by a table of its own bound methods, and counts how often."""
+
+    def __init__(self, aggregate_id: UUID) -> None:
+        super().__init__(aggregate_id)
+        self.applied = 0
+        self._appliers = {DomainEvent: self._count}
+
+    def _get_initial_state(self) -> BaseModel:
+        return Total()
+
+    def _apply(self, event: DomainEvent) -> None:
+        self._appliers[DomainEvent](event)
+        self.applied += 1
+
+    def _count(self, event: DomainEvent) -> None:
+        if event.actor_id == "nobody":
+            raise ValueError("refused")
+        self._state = Total(total=getattr(self._state, "total", 0) + 1)
+
+
+class Total(BaseModel):
+    total: int = 0
+
+
+def tallied(tally: Tally, **fields: Any) -> DomainEvent:
+    return DomainEvent(
+        aggregate_id=tally.aggregate_id, aggregate_type="Tally", aggregate_version=tally.get_next_version(), **fields
+    )
+
+
+def test_an_aggregate_with_a_table_of_its_bound_methods_is_rolled_back() -> None:
+    """They lead to the aggregate itself, and never to a copy of it."""
+    tally = Tally(uuid4())
+    tally.apply_event(tallied(tally))
+
+    with pytest.raises(ValueError, match="refused"):
+        tally.apply_event(tallied(tally, actor_id="nobody"))
+
+    assert (tally.state, tally.version, tally.applied) == (Total(total=1), 1, 1)
+
+
+def test_such_an_aggregate_keeps_its_state_when_some_events_are_committed() -> None:
+    """Working out what was committed leaves everything else as it is."""
+    tally = Tally(uuid4())
+    for _ in range(2):
+        tally.apply_event(tallied(tally))
+
+    tally.mark_events_as_committed(1)
+
+    assert (tally.state, tally.version, tally.applied) == (Total(total=2), 2, 2)

@@ -198,7 +198,7 @@ class TestCancelledSaves:
         await repository.save(notebook)
 
         assert await texts_in(store, notebook) == ["first", "second"]
-        assert (publisher.published, notebook.uncommitted_events) == ([["first"], ["second"]], [])
+        assert (publisher.published, notebook.uncommitted_events) == ([["first", "second"]], [])
         assert (await repository.load(notebook.aggregate_id)).version == 2
 
     async def test_more_events_may_follow_a_cancelled_save_in_a_file(
@@ -217,7 +217,7 @@ class TestCancelledSaves:
 
         assert saving.cancelled()
         assert await texts_in(sqlite, notebook) == ["first", "second"]
-        assert (publisher.published, notebook.uncommitted_events) == ([["first"], ["second"]], [])
+        assert (publisher.published, notebook.uncommitted_events) == ([["first", "second"]], [])
 
     async def test_more_events_may_follow_a_save_cancelled_in_a_files_queue(
         self, sqlite: SQLiteEventStore, notebook: Notebook, publisher: Publisher
@@ -238,7 +238,7 @@ class TestCancelledSaves:
 
         assert (saving.cancelled(), was_written) == (True, 0)
         assert await texts_in(sqlite, notebook) == ["first", "second"]
-        assert publisher.published == [["first"], ["second"]]
+        assert publisher.published == [["first", "second"]]
 
     async def test_a_save_may_be_cancelled_twice(self, notebook: Notebook, publisher: Publisher) -> None:
         """What was added between the two waits for the third."""
@@ -254,7 +254,7 @@ class TestCancelledSaves:
         await repository.save(notebook)
 
         assert await texts_in(store, notebook) == ["first", "second"]
-        assert publisher.published == [["first"], ["second"]]
+        assert publisher.published == [["first", "second"]]
 
     async def test_once_the_doubt_is_over_events_are_saved_together(
         self, notebook: Notebook, publisher: Publisher

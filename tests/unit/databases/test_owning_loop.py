@@ -1,7 +1,9 @@
 """Which event loop may use a connection."""
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -78,3 +80,20 @@ def test_a_loop_of_another_thread_may_follow_one_that_is_closed(owner: OwningLoo
     asyncio.run(check(owner))
 
     assert in_another_thread(owner) is None
+
+
+def test_an_owner_is_not_kept_alive() -> None:
+    """What a loop left behind unclosed goes with it."""
+    owner, loop = OwningLoop("it"), asyncio.new_event_loop()
+
+    async def use() -> None:
+        owner.check()
+
+    loop.run_until_complete(use())
+    loop.close()
+    seen = weakref.ref(loop)
+
+    del loop
+    gc.collect()
+
+    assert seen() is None

@@ -1,7 +1,8 @@
 """What the signature of a handler tells: how it is called, and whether it expects another event."""
 
+import datetime  # noqa: F401 - a name that annotations below are looked up by
 import logging
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -37,9 +38,15 @@ def handler_of(annotation: Any) -> type:
     return type("Doors", (), {"on_opened": on_opened})
 
 
+class HasNumber(Protocol):
+    """What handlers of several events may ask for."""
+
+    number: int
+
+
 class TestAnnotations:
     @pytest.mark.parametrize(
-        "annotation", [Shut, int, "Shut", "events.Shut"], ids=["class", "other", "name", "dotted name"]
+        "annotation", [Shut, int, "Shut", "datetime.datetime"], ids=["class", "other", "name", "dotted name"]
     )
     def test_one_of_another_event_is_warned_of(self, caplog: pytest.LogCaptureFixture, annotation: Any) -> None:
         """Copied from another handler, most likely; the line says which and what it handles."""
@@ -69,6 +76,9 @@ class TestAnnotations:
             "Opened | Shut",
             "events.OpenedWide | events.Shut",
             "list[OpenedWide]",
+            HasNumber,
+            "HasNumber",
+            "elsewhere.Opened",
         ],
         ids=str,
     )
