@@ -157,6 +157,23 @@ async def test_a_cancelled_closing_answers_every_queued_append(path: Path) -> No
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
+async def test_a_closing_that_is_cancelled_twice_closes_the_file(path: Path) -> None:
+    """However impatient somebody is: no connection and no thread is left behind."""
+    store = SQLiteEventStore(path)
+    await store.initialize()
+    tasks = [append(store, opened(uuid4(), 1)) for _ in range(64)]
+    await asyncio.sleep(0)
+
+    closing = asyncio.create_task(store.close())
+    for _ in range(2):
+        await asyncio.sleep(0)
+        closing.cancel()
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+
+    assert closing.cancelled()
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
 async def test_closing_answers_every_reader(path: Path, door: UUID) -> None:
     """What is being read when the store is closed is read to its end."""
     async with SQLiteEventStore(path) as store:

@@ -254,3 +254,24 @@ def test_the_standard_output_of_the_moment_is_the_default(capsys: pytest.Capture
         pass
 
     assert capsys.readouterr().out.startswith("request ")
+
+
+def test_a_span_that_ends_while_another_is_drawn_waits_for_its_turn() -> None:
+    """Finalizers end spans in the middle of anything, in the very thread that draws."""
+
+    class Interrupting(io.StringIO):
+        def write(self, text: str) -> int:
+            for span in pending:
+                pending.remove(span)
+                span.end()
+            return super().write(text)
+
+    out = Interrupting()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(TraceTreeExporter(out)))
+    tracer = provider.get_tracer("test")
+    pending = [tracer.start_span("late")]
+
+    tracer.start_span("first").end()
+
+    assert drawn(out) == ["first", "late"]

@@ -186,6 +186,33 @@ async def test_a_conflict_after_the_save_is_not_this_commands(
     assert (len(runs), (await repository.load(counter.aggregate_id)).total) == (1, 5)
 
 
+async def test_a_conflict_that_the_command_met_elsewhere_is_not_this_aggregates(
+    repository: AggregateRepository[Counter], counter: Counter
+) -> None:
+    """Whatever the command raises reaches the caller at once, with no advice to try more often."""
+    runs: list[None] = []
+
+    def command(each: Counter) -> None:
+        runs.append(None)
+        each.count(5)
+        raise OptimisticLockError(uuid4(), 3, 4)
+
+    with pytest.raises(OptimisticLockError) as caught:
+        await repository.execute(counter.aggregate_id, command)
+
+    assert (len(runs), getattr(caught.value, "__notes__", [])) == (1, [])
+
+
+async def test_the_last_conflict_says_how_often_it_was_tried(
+    repository: AggregateRepository[Counter], counter: Counter
+) -> None:
+    """Whoever reads the traceback learns what to change."""
+    with pytest.raises(OptimisticLockError) as caught:
+        await repository.execute(counter.aggregate_id, Interference(repository, times=99), 2)
+
+    assert caught.value.__notes__ == ["execute made 2 attempts; attempts=... allows more"]
+
+
 async def test_an_unknown_aggregate_is_not_created(repository: AggregateRepository[Counter]) -> None:
     """A command is for what there is."""
     with pytest.raises(AggregateNotFoundError):

@@ -160,3 +160,32 @@ async def test_a_snapshot_shares_nothing_with_the_state_that_it_was_taken_of(sna
 
     loaded = await repository.load(parcel.aggregate_id)
     assert loaded.state == LooseState(content={"lines": ["a"]}, notes={"by": ["me"]})
+
+
+class Raw(AggregateRoot[BaseModel]):
+    """Serializes its state in a way of its own, which is not JSON."""
+
+    def _apply(self, event: DomainEvent) -> None:
+        self._state = RawState(raw=b"\xff")
+
+    def _get_initial_state(self) -> BaseModel:
+        return RawState()
+
+    def _get_state_type(self) -> type[BaseModel]:
+        return RawState
+
+    def _serialize_state(self) -> dict[str, Any]:
+        return {"raw": b"\xff"}
+
+
+class RawState(BaseModel):
+    raw: bytes = b""
+
+
+def test_a_state_of_python_values_is_restored_as_it_is() -> None:
+    """Who overrides how a state is serialized may use what the snapshot store can keep."""
+    aggregate = Raw(uuid4())
+
+    aggregate._restore_from_snapshot({"raw": b"\xff"}, 1)
+
+    assert aggregate.state == RawState(raw=b"\xff")

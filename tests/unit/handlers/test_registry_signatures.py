@@ -142,3 +142,24 @@ class TestParameters:
         door.apply_event(Opened(aggregate_id=door.aggregate_id))
 
         assert (door.version, door.strict) == (1, False)
+
+
+def test_any_number_of_arguments_is_one() -> None:
+    """Such a handler is given the event."""
+
+    class Doors:
+        @handles(Opened)
+        async def on_opened(self, *events: Opened) -> None: ...
+
+    assert handlers_of(Doors)[Opened].param_count == 1
+
+
+def test_what_must_be_given_by_keyword_is_counted() -> None:
+    """Nobody would give it, so the handler is refused before its first event."""
+
+    class Doors:
+        @handles(Opened)
+        async def on_opened(self, event: Opened, context: object, *, database: object) -> None: ...
+
+    with pytest.raises(ValueError, match="takes 3 arguments besides self"):
+        HandlerRegistry(Doors())
