@@ -171,6 +171,7 @@ async def test_a_closing_that_is_cancelled_twice_closes_the_file(path: Path) -> 
     await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
 
     assert closing.cancelled()
+    assert all(task.done() for task in tasks)
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
