@@ -34,7 +34,7 @@ def evaluate(getters: Mapping[str, Getter], observation: Observation) -> dict[st
 
 
 class LazyAttributes(Mapping[str, AttributeValue]):
-    """Attributes that cost nothing until somebody, a sampler, a recording span or a real instrument, looks at them."""
+    """Attributes that cost nothing until somebody, a sampler or a recording span, looks at them."""
 
     __slots__ = ("_getters", "_observation", "_values")
 

@@ -38,6 +38,7 @@ from eventsource.stores.operations import (
     GetStreamVersion,
     ReadPage,
 )
+from eventsource.stores.values import format_stream_id
 from eventsource_instrumentation.errors import error_type
 from eventsource_instrumentation.observation import Getter, Observation
 from eventsource_instrumentation.rows import Measurement, Metric, Row
@@ -134,7 +135,7 @@ def _stream_of_page(observed: Observation) -> str | None:
     read = observed.operation
     if read.aggregate_id is None:
         return None
-    return f"{read.aggregate_id}:{read.aggregate_type}" if read.aggregate_type else str(read.aggregate_id)
+    return format_stream_id(read.aggregate_id, read.aggregate_type)
 
 
 def _start_of_page(observed: Observation) -> int:

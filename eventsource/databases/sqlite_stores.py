@@ -75,6 +75,11 @@ class SQLiteBacked:
         return self._path
 
     @property
+    def namespace(self) -> str:
+        """The file, which is what a database of SQLite is called."""
+        return self._path
+
+    @property
     def is_connected(self) -> bool:
         """Whether the store can be used."""
         return self._lease is not None

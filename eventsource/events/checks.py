@@ -1,6 +1,5 @@
 """Refusing bad arguments at the door, with an error that shows them."""
 
-import inspect
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -35,15 +34,14 @@ def check_events(events: Iterable[DomainEvent]) -> tuple[DomainEvent, ...]:
     return collected
 
 
-def check_event_class(event_type: object) -> None:
+def check_event_class(event_type: object, advice: str = "") -> None:
     """
-    Check that *event_type* is an event class.
+    Check that *event_type* is an event class; *advice* says what to write where it is not.
 
     Raises:
         TypeError: If it is anything else, an instance of an event or the name of a type, say.
     """
     if not (isinstance(event_type, type) and issubclass(event_type, DomainEvent)):
-        advice = "; write @handles(EventClass)" if inspect.isfunction(event_type) else ""
         raise TypeError(f"expected a subclass of DomainEvent, got {event_type!r}{advice}")
 
 

@@ -18,7 +18,7 @@ def handles(event_type: type[DomainEvent]) -> Callable[[Function], Function]:
     Raises:
         TypeError: If *event_type* is not an event class.
     """
-    check_event_class(event_type)
+    check_event_class(event_type, "; write @handles(EventClass)")
 
     def mark(function: Function) -> Function:
         setattr(function, _MARK, event_type)

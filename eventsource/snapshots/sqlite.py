@@ -70,11 +70,6 @@ class SQLiteSnapshotStore(SQLiteBacked, SnapshotStore):
         """The file, as it was given."""
         return self.database
 
-    @property
-    def namespace(self) -> str:
-        """The file."""
-        return self.database
-
     async def _save_snapshot(self, save: SaveSnapshot) -> None:
         each = save.snapshot
         state = _json(each)

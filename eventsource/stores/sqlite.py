@@ -24,7 +24,7 @@ from eventsource.stores.operations import (
     GetStreamVersion,
     ReadPage,
 )
-from eventsource.stores.values import AppendResult, EventStream, StoredEvent
+from eventsource.stores.values import AppendResult, EventStream, StoredEvent, format_stream_id
 from eventsource.types import Headers
 
 
@@ -66,11 +66,6 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
     def event_registry(self) -> EventRegistry:
         """Which classes the stored types are read as."""
         return self._serializer.registry
-
-    @property
-    def namespace(self) -> str:
-        """The file."""
-        return self.database
 
     @property
     def wal_mode(self) -> bool:
@@ -134,7 +129,7 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         position, _, _, _, version, _, aggregate_id, aggregate_type, stored_at, headers = row
         return StoredEvent(
             event=self._event(row[:6]),
-            stream_id=f"{aggregate_id}:{aggregate_type}",
+            stream_id=format_stream_id(aggregate_id, aggregate_type),
             stream_position=version,
             global_position=position,
             stored_at=queries.moment(stored_at),

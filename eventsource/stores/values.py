@@ -159,9 +159,9 @@ class AppendResult:
         return cls(success=False, new_version=current_version, conflict=True)
 
 
-def format_stream_id(aggregate_id: UUID, aggregate_type: str) -> str:
-    """Return the id of the stream of one aggregate."""
-    return f"{aggregate_id}:{aggregate_type}"
+def format_stream_id(aggregate_id: UUID, aggregate_type: str | None) -> str:
+    """Return the id of the stream of one aggregate, or of all streams of its id where the type is None."""
+    return str(aggregate_id) if aggregate_type is None else f"{aggregate_id}:{aggregate_type}"
 
 
 def parse_stream_id(stream_id: str) -> tuple[UUID, str | None]:

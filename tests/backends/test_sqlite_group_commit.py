@@ -20,6 +20,15 @@ def append(store: SQLiteEventStore, events: list[Opened], expected: int = 0) -> 
     return asyncio.create_task(store.append_events(events[0].aggregate_id, DOOR, [*events], expected))
 
 
+async def with_queue(path: Path) -> tuple[SQLiteEventStore, list[asyncio.Task[AppendResult]]]:
+    """Return an open store, and 64 appends: the first is under way, the others wait for it."""
+    store = SQLiteEventStore(path)
+    await store.initialize()
+    tasks = [append(store, opened(uuid4(), 1)) for _ in range(64)]
+    await asyncio.sleep(0)
+    return store, tasks
+
+
 async def test_a_lone_append_shares_with_nobody(store: SQLiteEventStore, door: UUID) -> None:
     """It does not wait for others to come."""
     assert (await append(store, opened(door, 3))).shared == 1
@@ -123,10 +132,7 @@ async def test_a_group_of_cancelled_appends_is_no_group(store: SQLiteEventStore,
 
 async def test_closing_answers_every_queued_append(path: Path) -> None:
     """All that were asked for before are written; what comes later is told that the store is closed."""
-    store = SQLiteEventStore(path)
-    await store.initialize()
-    tasks = [append(store, opened(uuid4(), 1)) for _ in range(64)]
-    await asyncio.sleep(0)
+    store, tasks = await with_queue(path)
 
     closing = asyncio.create_task(store.close())
     await asyncio.sleep(0)
@@ -141,10 +147,7 @@ async def test_closing_answers_every_queued_append(path: Path) -> None:
 
 async def test_a_cancelled_closing_answers_every_queued_append(path: Path) -> None:
     """Whoever closes has made a promise to those who wait, and closes the file before giving up."""
-    store = SQLiteEventStore(path)
-    await store.initialize()
-    tasks = [append(store, opened(uuid4(), 1)) for _ in range(64)]
-    await asyncio.sleep(0)
+    store, tasks = await with_queue(path)
 
     closing = asyncio.create_task(store.close())
     await asyncio.sleep(0)
@@ -159,10 +162,7 @@ async def test_a_cancelled_closing_answers_every_queued_append(path: Path) -> No
 
 async def test_a_closing_that_is_cancelled_twice_closes_the_file(path: Path) -> None:
     """However impatient somebody is: no connection and no thread is left behind."""
-    store = SQLiteEventStore(path)
-    await store.initialize()
-    tasks = [append(store, opened(uuid4(), 1)) for _ in range(64)]
-    await asyncio.sleep(0)
+    store, tasks = await with_queue(path)
 
     closing = asyncio.create_task(store.close())
     for _ in range(2):

@@ -76,3 +76,9 @@ def test_anything_but_an_event_class_is_refused(wrong: Any) -> None:
 def test_projections_offer_the_same_decorator() -> None:
     """It is one function under the paths that people know."""
     assert handles_of_projections is decorators.handles is handles
+
+
+def test_forgotten_parentheses_are_pointed_out() -> None:
+    """The decorated function stands where the class of the event should."""
+    with pytest.raises(TypeError, match=r"write @handles\(EventClass\)"):
+        handles(lambda self, event: None)  # type: ignore[arg-type]
