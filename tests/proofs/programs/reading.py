@@ -12,17 +12,25 @@ import tracemalloc
 from pathlib import Path
 
 from eventsource.stores.sqlite import SQLiteEventStore
+from eventsource.stores.values import ReadOptions
 from eventsource.testing.events import Opened
 
 
 async def main(path: str) -> None:
     async with SQLiteEventStore(path) as store:
+        await asyncio.gather(*(warm_up(store) for _ in range(8)))
         tracemalloc.start()
         events = 0
         async for stored in store.read_all():
             events += isinstance(stored.event, Opened)
         _, allocated = tracemalloc.get_traced_memory()
     sys.stdout.write(f"{events} {allocated} {resident()}\n")
+
+
+async def warm_up(store: SQLiteEventStore) -> None:
+    # How many threads read, each with a connection and its cache, is limited, but up to chance: here all of them do.
+    async for _ in store.read_all(ReadOptions(limit=5_000)):
+        pass
 
 
 def resident() -> int:
