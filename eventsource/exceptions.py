@@ -1,6 +1,8 @@
 """The errors of the library: each carries its facts as attributes and says what to do next."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +38,14 @@ class EventBusError(EventSourceError):
 
 class CheckpointError(EventSourceError):
     """A checkpoint could not be read or moved."""
+
+
+class CheckpointConflictError(CheckpointError):
+    """The checkpoint is not where it was expected, or somebody else may move it; it was not moved."""
+
+    def __init__(self, projection_name: str, message: str) -> None:
+        super().__init__(f"the checkpoint of projection {projection_name!r} {message}; it was not moved")
+        self.projection_name = projection_name
 
 
 class OptimisticLockError(EventStoreError):
@@ -107,13 +117,29 @@ class AggregateNotFoundError(EventSourceError):
         self.aggregate_type = aggregate_type
 
 
-class SerializationError(EventSourceError):
-    """An event could not be turned into JSON, or its JSON not into an event."""
+@dataclass(frozen=True, slots=True)
+class UnreadableEvent:
+    """What is known of a stored event whose payload or headers cannot be read."""
 
-    def __init__(self, event_type: str, message: str) -> None:
+    event_id: UUID
+    event_type: str
+    global_position: int
+    stored_at: datetime
+    payload: str
+
+
+class SerializationError(EventSourceError):
+    """
+    An event could not be turned into JSON, or its JSON not into an event.
+
+    ``unreadable`` says where the event is stored, if it is.
+    """
+
+    def __init__(self, event_type: str, message: str, *, unreadable: UnreadableEvent | None = None) -> None:
         super().__init__(f"Serialization error for {event_type}: {message}")
         self.event_type = event_type
         self.message = message
+        self.unreadable = unreadable
 
 
 class ProjectionError(EventSourceError):

@@ -1,7 +1,9 @@
 """Back-off policies: how often to try again, and how long to wait before that."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(slots=True)
@@ -34,6 +36,21 @@ def calculate_backoff(attempt: int, config: RetryConfig) -> float:
     return delay * (1 + random.uniform(-config.jitter, config.jitter))  # noqa: S311 - jitter needs no secrecy
 
 
+@runtime_checkable
+class RetryPolicy(Protocol):
+    """Whether to try a failed action again, and when."""
+
+    @property
+    def max_retries(self) -> int:
+        """How often at most a failed action is repeated."""
+
+    def get_backoff(self, attempt: int) -> float:
+        """Return the seconds to wait after the failed *attempt*, which counts from 0."""
+
+    def should_retry(self, attempt: int, error: Exception) -> bool:
+        """Tell whether to try again after *attempt* failed with *error*."""
+
+
 class ExponentialBackoffRetryPolicy:
     """Waits longer after each failure."""
 
@@ -54,6 +71,48 @@ class ExponentialBackoffRetryPolicy:
         return attempt < self.max_retries
 
 
+class NoRetryPolicy:
+    """Tries once."""
+
+    @property
+    def max_retries(self) -> int:
+        """None."""
+        return 0
+
+    def get_backoff(self, attempt: int) -> float:
+        """Return 0: there is nothing to wait for."""
+        return 0.0
+
+    def should_retry(self, attempt: int, error: Exception) -> bool:
+        """Tell that there is no other attempt."""
+        return False
+
+
+class FilteredRetryPolicy:
+    """Retries as *base_policy* says, but only after errors of *retryable_exceptions*."""
+
+    def __init__(self, base_policy: RetryPolicy, retryable_exceptions: Iterable[type[Exception]]) -> None:
+        self._base = base_policy
+        self._retryable = tuple(retryable_exceptions)
+
+    @property
+    def max_retries(self) -> int:
+        """How often at most a failed action is repeated."""
+        return self._base.max_retries
+
+    def get_backoff(self, attempt: int) -> float:
+        """Return the seconds to wait after the failed *attempt*."""
+        return self._base.get_backoff(attempt)
+
+    def should_retry(self, attempt: int, error: Exception) -> bool:
+        """Tell whether to try again after *attempt* failed with *error*."""
+        return isinstance(error, self._retryable) and self._base.should_retry(attempt, error)
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
+
+
+DEFAULT_RETRY_POLICY: RetryPolicy = ExponentialBackoffRetryPolicy()
+"""Three retries, after 2, 4 and 8 seconds."""

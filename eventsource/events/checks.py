@@ -18,6 +18,19 @@ def check_type(name: str, value: object, expected: type[Any]) -> None:
         raise TypeError(f"{name} must be of type {expected.__name__}, not {value!r}")
 
 
+def check_name(name: str, value: str) -> None:
+    """
+    Check an argument that names something.
+
+    Raises:
+        TypeError: If it is no string.
+        ValueError: If it is empty.
+    """
+    check_type(name, value, str)
+    if not value:
+        raise ValueError(f"{name} must not be empty")
+
+
 def check_events(events: Iterable[DomainEvent]) -> tuple[DomainEvent, ...]:
     """
     Return *events* as a tuple.
@@ -54,6 +67,4 @@ def check_aggregate(aggregate_id: UUID, aggregate_type: str) -> None:
         ValueError: If the type is empty.
     """
     check_type("aggregate_id", aggregate_id, UUID)
-    check_type("aggregate_type", aggregate_type, str)
-    if not aggregate_type:
-        raise ValueError("aggregate_type must not be empty")
+    check_name("aggregate_type", aggregate_type)

@@ -129,6 +129,11 @@ class EventRegistry:
             raise DuplicateEventTypeError(event.event_type, entry.event_class, cls)
         return event.event_type
 
+    def names_of(self, event_class: type[DomainEvent]) -> frozenset[str]:
+        """Return all names under which events of *event_class* may be stored, former ones too."""
+        known = {name for name, entry in tuple(self._known.items()) if entry.event_class is event_class}
+        return frozenset(known or {_name_of(event_class)})
+
     def get(self, event_type: str) -> type[DomainEvent]:
         """
         Return the class registered under *event_type*.

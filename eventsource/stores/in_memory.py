@@ -1,7 +1,7 @@
 """Events in a list: for tests, examples and tools."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, islice
 from operator import attrgetter
@@ -84,11 +84,11 @@ class InMemoryEventStore(EventStore):
 
     async def _read_page(self, read: ReadPage) -> Sequence[StoredEvent]:
         source = self._source(read.aggregate_id, read.aggregate_type)
-        start = _position if read.aggregate_id is None else _version
+        place = _position if read.aggregate_id is None else _version
         selected = (
             stored
-            for stored in _following(source, read.options.direction, read.after)
-            if start(stored) > read.options.from_position and _selected(stored, read.options)
+            for stored in _following(source, read.options, read.after, place)
+            if _is_within(place(stored), read.options) and _selected(stored, read.options)
         )
         return list(islice(selected, read.batch_size))
 
@@ -149,17 +149,25 @@ def _known(stored: StoredEvent) -> KnownEvent:
 
 
 def _following(
-    source: Sequence[StoredEvent], direction: ReadDirection, after: StoredEvent | None
+    source: Sequence[StoredEvent], options: ReadOptions, after: StoredEvent | None, place: Callable[[StoredEvent], int]
 ) -> Iterator[StoredEvent]:
-    if direction is ReadDirection.FORWARD:
-        start = bisect_right(source, after.global_position, key=_position) if after else 0
-        return (source[index] for index in range(start, len(source)))
-    end = bisect_left(source, after.global_position, key=_position) if after else len(source)
-    return (source[index] for index in range(end - 1, -1, -1))
+    if options.direction is ReadDirection.BACKWARD:
+        end = bisect_left(source, after.global_position, key=_position) if after else len(source)
+        return (source[index] for index in range(end - 1, -1, -1))
+    start = bisect_right(source, after.global_position, key=_position) if after else 0
+    if place is _position:  # by which every source is sorted
+        start = max(start, bisect_right(source, options.from_position, key=_position))
+    return (source[index] for index in range(start, len(source)))
+
+
+def _is_within(place: int, options: ReadOptions) -> bool:
+    return place > options.from_position and (options.to_position is None or place <= options.to_position)
 
 
 def _selected(stored: StoredEvent, options: ReadOptions) -> bool:
     if options.tenant_id is not None and stored.event.tenant_id != options.tenant_id:
+        return False
+    if options.event_types is not None and type(stored.event) not in options.event_types:
         return False
     if options.from_timestamp is None and options.to_timestamp is None:
         return True

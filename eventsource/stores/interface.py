@@ -1,7 +1,7 @@
 """The port of event stores."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Hashable, Sequence
 from datetime import datetime
 from typing import ClassVar, Protocol, final
 from uuid import UUID
@@ -11,6 +11,7 @@ from eventsource.events.base import DomainEvent
 from eventsource.events.checks import check_aggregate, check_events, check_type
 from eventsource.exceptions import DuplicateEventError, ForeignEventError
 from eventsource.headers import check_headers
+from eventsource.stores.announcing import announce_append
 from eventsource.stores.operations import (
     Append,
     EventExists,
@@ -67,6 +68,11 @@ class EventStore(Component, ABC):
         """The database that this store writes to, where that has a name."""
         return None
 
+    @property
+    def log(self) -> Hashable:
+        """What tells the log from others of the same process: the same for stores that share one."""
+        return self
+
     @final
     @implemented_by("_append")
     async def append_events(
@@ -107,7 +113,9 @@ class EventStore(Component, ABC):
             return AppendResult.successful(expected_version)
         _check_belong(events, aggregate_id, aggregate_type)
         append = Append(aggregate_id, aggregate_type, events, expected_version, check_headers(headers))
-        return await self._perform(self._append, append)
+        result = await self._perform(self._append, append)
+        announce_append(self.log)
+        return result
 
     @final
     @implemented_by("_get_events")

@@ -1,18 +1,20 @@
 """Events in a SQLite file."""
 
+import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from os import PathLike
 from typing import ClassVar
+from uuid import UUID
 
 import pydantic_core
 
-from eventsource.databases.sqlite import SQLiteOptions, Synchronous
+from eventsource.databases.sqlite import MEMORY, SQLiteOptions, Synchronous
 from eventsource.databases.sqlite_stores import SQLiteBacked
 from eventsource.events.base import DomainEvent
 from eventsource.events.registry import EventRegistry, EventTypeNotFoundError
-from eventsource.exceptions import SerializationError
+from eventsource.exceptions import SerializationError, UnreadableEvent
 from eventsource.serialization import EventSerializer
 from eventsource.stores import sqlite_queries as queries
 from eventsource.stores.interface import EventStore
@@ -77,6 +79,11 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         """How long to wait for the locks of other processes, in milliseconds."""
         return self._options.busy_timeout
 
+    @property
+    def log(self) -> Hashable:
+        """The file, which all stores on it share."""
+        return self if self.database == MEMORY else os.path.realpath(self.database)
+
     async def _append(self, append: Append) -> AppendResult:
         headers = pydantic_core.to_json(append.headers).decode() if append.headers else None
         rows = [self._row(event, headers) for event in append.events]
@@ -111,7 +118,9 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         return EventStream(get.aggregate_id, aggregate_type, [self._event(row) for row in rows], version)
 
     def _page(self, read: ReadPage, connection: sqlite3.Connection) -> list[StoredEvent]:
-        return [self._stored(row) for row in queries.select_page(read, connection)]
+        classes = read.options.event_types
+        names = None if classes is None else {name for each in classes for name in self.event_registry.names_of(each)}
+        return [self._stored(row) for row in queries.select_page(read, names, connection)]
 
     def _event(self, row: queries.Row) -> DomainEvent:
         position, event_id, event_type, event_version, version, payload = row
@@ -127,14 +136,18 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
 
     def _stored(self, row: queries.Row) -> StoredEvent:
         position, _, _, _, version, _, aggregate_id, aggregate_type, stored_at, headers = row
-        return StoredEvent(
-            event=self._event(row[:6]),
-            stream_id=format_stream_id(aggregate_id, aggregate_type),
-            stream_position=version,
-            global_position=position,
-            stored_at=queries.moment(stored_at),
-            headers=_headers(row) if headers else {},
-        )
+        try:
+            return StoredEvent(
+                event=self._event(row[:6]),
+                stream_id=format_stream_id(aggregate_id, aggregate_type),
+                stream_position=version,
+                global_position=position,
+                stored_at=queries.moment(stored_at),
+                headers=_headers(row) if headers else {},
+            )
+        except SerializationError as error:
+            error.unreadable = _unreadable(row)
+            raise
 
 
 def _headers(row: queries.Row) -> Headers:
@@ -145,3 +158,9 @@ def _headers(row: queries.Row) -> Headers:
         message = f"the headers of event {event_id} at position {position} cannot be read: {error}"
         raise SerializationError(event_type, message) from error
     return values
+
+
+def _unreadable(row: queries.Row) -> UnreadableEvent:
+    position, event_id, event_type, _, _, payload, _, _, stored_at, _ = row
+    text = payload.decode(errors="backslashreplace")
+    return UnreadableEvent(UUID(event_id), event_type, position, queries.moment(stored_at), text)

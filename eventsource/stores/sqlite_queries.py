@@ -1,8 +1,9 @@
 """The table of events in SQLite, and the statements that write and read it."""
 
+import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from copy import copy
 from datetime import UTC, datetime, timedelta
@@ -120,16 +121,19 @@ def select_type(aggregate_id: UUID, connection: sqlite3.Connection) -> str | Non
     return rows[0][0] if rows else None
 
 
-def select_page(read: ReadPage, connection: sqlite3.Connection) -> list[Row]:
-    """Return the rows of one page: those of events, with what is kept beside them."""
+def select_page(read: ReadPage, names: Collection[str] | None, connection: sqlite3.Connection) -> list[Row]:
+    """Return the rows of one page, those of events with these *names*, with what is kept beside them."""
     options, after = read.options, read.after
     order = _order(read.aggregate_id, read.aggregate_type)
     forward = options.direction is ReadDirection.FORWARD
+    place = "global_position" if read.aggregate_id is None else "version"
     last = after and (after.stream_position if order == "version" else after.global_position)
     return (
         _Query(read.aggregate_id, read.aggregate_type)
-        .where(f"{'global_position' if read.aggregate_id is None else 'version'} > ?", max(options.from_position, 0))
+        .where(f"{place} > ?", max(options.from_position, 0))
+        .where(f"{place} <= ?", options.to_position)
         .where(f"{order} {'>' if forward else '<'} ?", last)
+        .where("event_type IN (SELECT value FROM json_each(?))", None if names is None else json.dumps(sorted(names)))
         .where("tenant_id = ?", options.tenant_id and str(options.tenant_id))
         .where("occurred_at >= ?", _microseconds(options.from_timestamp))
         .where("occurred_at <= ?", _microseconds(options.to_timestamp))

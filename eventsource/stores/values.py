@@ -1,12 +1,13 @@
 """What event stores take and give: stored events, streams, results and options of reading."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from uuid import UUID
 
 from eventsource.events.base import DomainEvent
-from eventsource.events.checks import check_type
+from eventsource.events.checks import check_event_class, check_type
 from eventsource.types import Headers
 
 
@@ -67,12 +68,14 @@ class ReadOptions:
     """
     Which events to read, and from which end.
 
-    Filters come first, then direction, then ``limit``. ``from_position`` is exclusive (a stream's version,
-    or a global position), the timestamps are inclusive and compared with ``occurred_at``; UTC without a time zone.
+    Filters come first, then direction, then ``limit``. ``from_position`` is exclusive, ``to_position`` inclusive (a
+    stream's version, or a global position); the timestamps are inclusive and compared with ``occurred_at``, UTC without
+    a time zone; ``event_types`` are matched exactly, whatever names they were stored under.
 
     Raises:
         TypeError: If an option is of another type than its annotation says.
-        ValueError: If ``from_position`` is below -1 (which reads from the start, as 0 does) or ``limit`` below 0.
+        ValueError: If ``from_position`` is below -1 (which reads from the start, as 0 does), or ``to_position`` or
+            ``limit`` below 0.
     """
 
     direction: ReadDirection = ReadDirection.FORWARD
@@ -81,6 +84,8 @@ class ReadOptions:
     from_timestamp: datetime | None = None
     to_timestamp: datetime | None = None
     tenant_id: UUID | None = None
+    to_position: int | None = None
+    event_types: Collection[type[DomainEvent]] | None = None
 
     def __post_init__(self) -> None:
         check_type("direction", self.direction, ReadDirection)
@@ -90,13 +95,15 @@ class ReadOptions:
             ("from_timestamp", datetime),
             ("to_timestamp", datetime),
             ("tenant_id", UUID),
+            ("to_position", int),
         ):
             if (value := getattr(self, name)) is not None:
                 check_type(name, value, kind)
-        if self.from_position < -1:
-            raise ValueError(f"from_position must be -1 or more, not {self.from_position}")
-        if self.limit is not None and self.limit < 0:
-            raise ValueError(f"limit must be 0 or more, not {self.limit}")
+        if self.event_types is not None:
+            object.__setattr__(self, "event_types", _classes(self.event_types))
+        for name, least in (("from_position", -1), ("to_position", 0), ("limit", 0)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise ValueError(f"{name} must be {least} or more, not {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +164,14 @@ class AppendResult:
     def conflicted(cls, current_version: int) -> "AppendResult":
         """Return the result of an append that found the stream at *current_version* and wrote nothing."""
         return cls(success=False, new_version=current_version, conflict=True)
+
+
+def _classes(event_types: Collection[type[DomainEvent]]) -> frozenset[type[DomainEvent]]:
+    if isinstance(event_types, type | str):
+        raise TypeError(f"event_types must be a collection of event classes, not {event_types!r}: write [EventClass]")
+    for each in event_types:
+        check_event_class(each, "; event_types must be a collection of event classes")
+    return frozenset(event_types)
 
 
 def format_stream_id(aggregate_id: UUID, aggregate_type: str | None) -> str:
