@@ -15,7 +15,7 @@ from eventsource.exceptions import EventVersionError
 from eventsource.handlers.registry import (
     HandlerInfo,
     UnregisteredEventHandling,
-    check_appliers,
+    check_synchronous,
     check_unregistered_event_handling,
     handlers_of,
     report_unhandled,
@@ -229,7 +229,7 @@ class DeclarativeAggregate(AggregateRoot[TState], ABC):
         super().__init_subclass__(**kwargs)
         check_unregistered_event_handling(cls, cls.unregistered_event_handling)
         cls._handlers = handlers_of(cls)
-        check_appliers(cls, cls._handlers.values())
+        check_synchronous(cls, cls._handlers.values(), ("event",), "an aggregate applies its events at once")
 
     def _apply(self, event: DomainEvent) -> None:
         info = self._handlers.get(type(event))

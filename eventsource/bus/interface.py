@@ -42,10 +42,12 @@ class EventBus(Component, ABC):
     Carries events to handlers, which subscribe to event classes; a class is matched exactly.
 
     Backends implement the underscored hooks. ``system`` names the messaging system (the value of
-    ``messaging.system``).
+    ``messaging.system``), ``concurrent_publications`` is how many calls of `publish` whoever has much to publish should
+    have under way at once; 1 where handlers run inside of the call.
     """
 
     system: ClassVar[str] = "other"
+    concurrent_publications: ClassVar[int] = 1
 
     def __init__(self) -> None:
         self._subscriptions = Subscriptions(logging.getLogger(type(self).__module__))

@@ -10,6 +10,7 @@ from typing import ClassVar, TypeAlias
 from eventsource.ambient import set_during
 from eventsource.bus.interface import EventBus
 from eventsource.bus.operations import Dispatch, Publish
+from eventsource.cancellation import is_being_cancelled
 from eventsource.events.base import DomainEvent
 from eventsource.handlers.adapter import HandlerAdapter
 from eventsource.headers import headers_in_hand
@@ -111,8 +112,7 @@ class InMemoryEventBus(EventBus):
             await self._call(handler, event)
             self._stats["handlers_invoked"] += 1
         except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_being_cancelled():
                 raise
             self._report(handler, event, error)  # nobody cancelled the handler: it raised this by itself
         except Exception as error:  # what a handler does wrong is no business of the publisher

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import local
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
 
 from eventsource.databases.group_commit import GroupCommit
 from eventsource.databases.owning_loop import OwningLoop
@@ -35,6 +35,9 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "it is read-only: check the mount and the permissions of file and directory",
 }
 
+_OUTAGES = frozenset(
+    {*_ADVICE, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
+)
 _REFUSALS = (sqlite3.Error, OverflowError, UnicodeError)
 """What SQLite raises, and the driver where a number takes more than 64 bits or a text is no Unicode."""
 
@@ -64,6 +67,32 @@ class Committed(NamedTuple):
 
     result: Any
     shared: int
+
+
+class SharedConnection(sqlite3.Connection):
+    """A connection whose transactions are the database's: a job is a part of one, and does not end it."""
+
+    def commit(self) -> None:
+        """Refuse to end the transaction."""
+        raise _not_yours("commit")
+
+    def rollback(self) -> None:
+        """Refuse to end the transaction."""
+        raise _not_yours("rollback")
+
+    def executescript(self, script: str) -> sqlite3.Cursor:
+        """Refuse to run a script, which would commit first."""
+        raise _not_yours("executescript")
+
+    def __enter__(self) -> Self:
+        raise _not_yours("with")
+
+
+def _not_yours(method: str) -> DatabaseError:
+    return DatabaseError(
+        f"connection.{method}: the transaction is shared with others, and is committed for all of them; "
+        "use execute and executemany, and raise an exception to undo what was written"
+    )
 
 
 class SQLiteDatabase:
@@ -178,7 +207,11 @@ class SQLiteDatabase:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.path, timeout=self.options.busy_timeout / 1000, isolation_level=None, check_same_thread=False
+            self.path,
+            timeout=self.options.busy_timeout / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+            factory=SharedConnection,
         )
         self._connections.append(connection)
         _set_journal_mode(connection, self.options)
@@ -190,6 +223,11 @@ class SQLiteDatabase:
         self._writer.shutdown()
         for connection in self._connections:
             connection.close()
+
+
+def is_outage(error: Exception) -> bool:
+    """Tell whether the database has failed, and not the statement that it was given."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _OUTAGES
 
 
 def undo(connection: sqlite3.Connection) -> None:

@@ -130,9 +130,9 @@ class EventRegistry:
         return event.event_type
 
     def names_of(self, event_class: type[DomainEvent]) -> frozenset[str]:
-        """Return all names under which events of *event_class* may be stored, former ones too."""
+        """Return all names under which events of *event_class* may be stored, former ones too, and no other class's."""
         known = {name for name, entry in tuple(self._known.items()) if entry.event_class is event_class}
-        return frozenset(known or {_name_of(event_class)})
+        return frozenset(known or {_name_of(event_class)} - self._known.keys())
 
     def get(self, event_type: str) -> type[DomainEvent]:
         """

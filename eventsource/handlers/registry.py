@@ -206,20 +206,21 @@ def _bound(info: HandlerInfo, owner: object) -> HandlerInfo:
     return HandlerInfo(info.event_type, info.handler_name, method, info.is_async, info.param_count)
 
 
-def check_appliers(cls: type, handlers: Iterable[HandlerInfo]) -> None:
+def check_synchronous(cls: type, handlers: Iterable[HandlerInfo], parameters: tuple[str, ...], reason: str) -> None:
     """
-    Check the handlers of an aggregate's class, which change its state at once.
+    Check the handlers of a class that calls them without awaiting.
 
     Raises:
-        ValueError: If one is asynchronous, or takes anything but ``(event)``.
+        ValueError: If one is asynchronous, which it must not be for this *reason*, or takes other *parameters*.
     """
     for info in handlers:
         name = f"{cls.__qualname__}.{info.handler_name}"
         if info.is_async:
-            raise ValueError(f"the handler {name} must not be async: an aggregate applies its events at once")
-        if info.param_count != 1:
+            raise ValueError(f"the handler {name} must not be async: {reason}")
+        if info.param_count != len(parameters):
             raise ValueError(
-                f"the handler {name} takes {info.param_count} arguments besides self; it must take (event)"
+                f"the handler {name} takes {info.param_count} arguments besides self; "
+                f"it must take ({', '.join(parameters)})"
             )
 
 

@@ -1,16 +1,18 @@
-"""The operations that pass a projection's door."""
+"""The operations that pass the doors of projections and of their runners."""
 
 from dataclasses import dataclass
 
 from eventsource.events.base import DomainEvent
 from eventsource.handlers.registry import HandlerInfo
+from eventsource.stores.values import StoredEvent
 
 
 @dataclass(slots=True)
 class Project:
-    """Handle one event."""
+    """Attempt to handle one event; in a replay it was handled before."""
 
     event: DomainEvent
+    replay: bool = False
 
 
 @dataclass(slots=True)
@@ -19,3 +21,35 @@ class Call:
 
     event: DomainEvent
     handler: HandlerInfo
+
+
+@dataclass(slots=True)
+class CatchUp:
+    """Handle one page of the log: of the events between two positions those that the projection wants, at least one."""
+
+    events: tuple[StoredEvent, ...]
+    from_position: int
+    to_position: int
+    replay: bool
+
+
+@dataclass(slots=True)
+class Attempted:
+    """One attempt to handle an event that was made together with others: how long it took, and what it raised."""
+
+    event: DomainEvent
+    seconds: float
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class CaughtUp:
+    """How far a page was handled, and the attempts that did not pass the projection's door one by one."""
+
+    position: int
+    attempts: tuple[Attempted, ...] = ()
+
+
+@dataclass(slots=True)
+class RefreshLag:
+    """See how far a projection is behind."""

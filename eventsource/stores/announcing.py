@@ -21,8 +21,8 @@ class Wake:
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._woken.set)
 
-    async def wait(self, timeout: float) -> bool:
-        """Return True once woken, False after *timeout* seconds; what happened before `clear` does not count."""
+    async def wait(self, timeout: float | None) -> bool:
+        """Return True once woken, False after *timeout* seconds if given; what was before `clear` does not count."""
         try:
             async with asyncio.timeout(timeout):
                 await self._woken.wait()

@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS events (
 )
 """
 _EVENT = "global_position, event_id, event_type, event_version, version, CAST(payload AS BLOB)"
-_STORED = f"{_EVENT}, aggregate_id, aggregate_type, stored_at, headers"
+_STORED = f"{_EVENT}, aggregate_id, aggregate_type, stored_at, CAST(headers AS BLOB)"
 PROBE = f"SELECT {_STORED} FROM events WHERE tenant_id = '' AND occurred_at = 0 LIMIT 0"
 _INSERT = """
 INSERT INTO events (event_id, event_type, event_version, aggregate_id, aggregate_type, tenant_id, occurred_at,

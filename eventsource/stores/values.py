@@ -167,7 +167,7 @@ class AppendResult:
 
 
 def _classes(event_types: Collection[type[DomainEvent]]) -> frozenset[type[DomainEvent]]:
-    if isinstance(event_types, type | str):
+    if isinstance(event_types, type | str) or not isinstance(event_types, Collection):
         raise TypeError(f"event_types must be a collection of event classes, not {event_types!r}: write [EventClass]")
     for each in event_types:
         check_event_class(each, "; event_types must be a collection of event classes")

@@ -5,15 +5,25 @@ from typing import TYPE_CHECKING
 from eventsource.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from eventsource.testing.checkpoint_repository import CheckpointRepositoryContract
+    from eventsource.testing.dlq_repository import DLQRepositoryContract
     from eventsource.testing.event_bus import EventBusContract
     from eventsource.testing.event_store import EventStoreContract
     from eventsource.testing.snapshot_store import SnapshotStoreContract
 
-__all__ = ["EventBusContract", "EventStoreContract", "SnapshotStoreContract"]
+__all__ = [
+    "CheckpointRepositoryContract",
+    "DLQRepositoryContract",
+    "EventBusContract",
+    "EventStoreContract",
+    "SnapshotStoreContract",
+]
 
 __getattr__ = lazy_names(
     __name__,
     {
+        "CheckpointRepositoryContract": "eventsource.testing.checkpoint_repository",
+        "DLQRepositoryContract": "eventsource.testing.dlq_repository",
         "EventBusContract": "eventsource.testing.event_bus",
         "EventStoreContract": "eventsource.testing.event_store",
         "SnapshotStoreContract": "eventsource.testing.snapshot_store",

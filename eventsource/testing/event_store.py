@@ -7,6 +7,7 @@ from eventsource.testing.event_store_iterating import IteratingContract
 from eventsource.testing.event_store_reading import ReadingContract
 from eventsource.testing.event_store_refusing import RefusingContract
 from eventsource.testing.event_store_repeating import RepeatingContract
+from eventsource.testing.event_store_selecting import SelectingContract
 
 
 class EventStoreContract(
@@ -16,6 +17,7 @@ class EventStoreContract(
     FidelityContract,
     ReadingContract,
     IteratingContract,
+    SelectingContract,
     ConcurrencyContract,
 ):
     """

@@ -24,11 +24,20 @@ SELECTIONS = [
     (ReadOptions(limit=4), [1, 2, 3, 4]),
     (ReadOptions(limit=99), [1, 2, 3, 4, 5]),
     (ReadOptions(from_position=1, limit=3), [2, 3, 4]),
+    (ReadOptions(to_position=0), []),
+    (ReadOptions(to_position=3), [1, 2, 3]),
+    (ReadOptions(to_position=99), [1, 2, 3, 4, 5]),
+    (ReadOptions(to_position=4, limit=3), [1, 2, 3]),
+    (ReadOptions(from_position=1, to_position=4), [2, 3, 4]),
+    (ReadOptions(from_position=3, to_position=3), []),
+    (ReadOptions(from_position=4, to_position=2), []),
     (ReadOptions(BACKWARD), [5, 4, 3, 2, 1]),
     (ReadOptions(BACKWARD, limit=3), [5, 4, 3]),
     (ReadOptions(BACKWARD, from_position=2), [5, 4, 3]),
     (ReadOptions(BACKWARD, from_position=2, limit=1), [5]),
     (ReadOptions(BACKWARD, from_position=-1, limit=0), []),
+    (ReadOptions(BACKWARD, to_position=3), [3, 2, 1]),
+    (ReadOptions(BACKWARD, from_position=1, to_position=4, limit=2), [4, 3]),
 ]
 PAGE_SIZES = [1, 2, 4, 5, 500]
 
@@ -138,6 +147,22 @@ class IteratingContract(EventStoreSubject):
         assert [each.stream_id for each in stored] == [f"{door}:{each}" for each in (DOOR, "Gate", "Gate", DOOR)]
         assert backward == stored[::-1]
 
+    @pytest.mark.parametrize("direction", ReadDirection)
+    async def test_positions_of_a_bare_id_are_versions(
+        self, store: EventStore, door: UUID, direction: ReadDirection
+    ) -> None:
+        """Each of its streams is read from the one version to the other."""
+        store.page_size = 1
+        await store.append_events(door, DOOR, opened(door, 4), 0)
+        await store.append_events(door, "Gate", opened(door, 3, aggregate_type="Gate"), 0)
+        await store.append_events(door, DOOR, opened(door, 1), 4)
+        expected = [(DOOR, 2), (DOOR, 3), ("Gate", 2), ("Gate", 3)]
+
+        stored = await stored_of(store.read_stream(str(door), ReadOptions(direction, 1, to_position=3)))
+
+        found = [(each.aggregate_type, each.stream_position) for each in stored]
+        assert found == (expected if direction is FORWARD else expected[::-1])
+
     async def test_a_type_may_contain_colons(self, store: EventStore, door: UUID) -> None:
         """Only the first colon of a stream id ends the aggregate's id."""
         kind = "house:front:Door"
@@ -178,6 +203,18 @@ class IteratingContract(EventStoreSubject):
         second = await store.read_page(stream_of(door), options, after=first[-1])
 
         assert [[each.stream_position for each in page] for page in (first, second)] == [[5, 4], [3, 2]]
+
+    async def test_the_last_page_ends_at_the_position_asked_for(self, store: EventStore, door: UUID) -> None:
+        """What stands behind it is on no page, though it would fill one."""
+        store.page_size = 2
+        options = ReadOptions(to_position=3)
+        await store.append_events(door, DOOR, opened(door, 5), 0)
+
+        first = await store.read_page(options=options)
+        second = await store.read_page(options=options, after=first[-1])
+        third = await store.read_page(options=options, after=second[-1])
+
+        assert [[each.global_position for each in page] for page in (first, second, third)] == [[1, 2], [3], []]
 
     async def test_a_page_has_no_more_than_the_limit(self, store: EventStore, door: UUID) -> None:
         """Who wants fewer events than a page holds gets fewer."""

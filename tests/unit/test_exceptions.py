@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from eventsource import exceptions
 from eventsource.exceptions import (
     AggregateNotFoundError,
+    CheckpointConflictError,
     CheckpointError,
     DatabaseError,
     DuplicateEventError,
@@ -23,6 +25,7 @@ from eventsource.exceptions import (
     ProjectionError,
     SerializationError,
     UnhandledEventError,
+    UnreadableEvent,
 )
 from eventsource.snapshots import (
     SnapshotDeserializationError,
@@ -32,6 +35,7 @@ from eventsource.snapshots import (
 )
 
 ONE, TWO = UUID(int=1), UUID(int=2)
+UNREADABLE = UnreadableEvent(ONE, "Placed", 7, datetime(2024, 5, 1, 12, tzinfo=UTC), "{")
 
 ERRORS = [
     EventSourceError("something"),
@@ -40,6 +44,7 @@ ERRORS = [
     DatabaseError("database"),
     EventBusError("bus"),
     CheckpointError("checkpoint"),
+    CheckpointConflictError("Totals", "is at 5, not at 3"),
     OptimisticLockError(ONE, 3, 5),
     DuplicateEventError(ONE, "stands twice"),
     ForeignEventError(ONE, "Order 1", "Order 2"),
@@ -47,6 +52,7 @@ ERRORS = [
     EventVersionError(3, 5, ONE, TWO),
     AggregateNotFoundError(ONE, "Order"),
     SerializationError("Placed", "no JSON"),
+    SerializationError("Placed", "no JSON", unreadable=UNREADABLE),
     ProjectionError("Totals", ONE, "division by zero"),
     UnhandledEventError("Placed", ONE, "Order", ["Paid", "Shipped"]),
     SnapshotError("unusable"),
@@ -66,7 +72,15 @@ FACTS = [
     ),
     (AggregateNotFoundError(ONE, "Order"), {"aggregate_id": ONE, "aggregate_type": "Order"}),
     (AggregateNotFoundError(ONE), {"aggregate_id": ONE, "aggregate_type": None}),
-    (SerializationError("Placed", "no JSON"), {"event_type": "Placed", "message": "no JSON"}),
+    (
+        SerializationError("Placed", "no JSON"),
+        {"event_type": "Placed", "message": "no JSON", "unreadable": None},
+    ),
+    (
+        SerializationError("Placed", "no JSON", unreadable=UNREADABLE),
+        {"event_type": "Placed", "message": "no JSON", "unreadable": UNREADABLE},
+    ),
+    (CheckpointConflictError("Totals", "is at 5, not at 3"), {"projection_name": "Totals"}),
     (ProjectionError("Totals", ONE, "broke"), {"projection_name": "Totals", "event_id": ONE}),
     (
         UnhandledEventError("Placed", ONE, "Order", ["Paid"]),
@@ -175,6 +189,14 @@ def test_a_refused_append_is_a_value_error_that_says_so(error: EventSourceError)
     """Nothing was appended, and the caller can tell."""
     assert isinstance(error, ValueError)
     assert "nothing was appended" in str(error)
+
+
+def test_a_checkpoint_conflict_names_the_projection_and_says_that_nothing_moved() -> None:
+    """Whoever catches errors of checkpoints catches it too."""
+    error = CheckpointConflictError("Totals", "is at 5, not at 3")
+
+    assert isinstance(error, CheckpointError)
+    assert str(error) == "the checkpoint of projection 'Totals' is at 5, not at 3; it was not moved"
 
 
 def test_not_connected_is_a_runtime_error() -> None:

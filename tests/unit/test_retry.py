@@ -6,7 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventsource.retry import ExponentialBackoffRetryPolicy, RetryConfig, calculate_backoff
+from eventsource.retry import (
+    DEFAULT_RETRY_POLICY,
+    ExponentialBackoffRetryPolicy,
+    FilteredRetryPolicy,
+    NoRetryPolicy,
+    RetryConfig,
+    RetryPolicy,
+    calculate_backoff,
+)
+
+
+class Stubborn:
+    """A policy of a user's own, which never gives up."""
+
+    max_retries = 1_000_000
+
+    def get_backoff(self, attempt: int) -> float:
+        return 7.0 * attempt
+
+    def should_retry(self, attempt: int, error: Exception) -> bool:
+        return True
 
 
 class TestConfig:
@@ -81,3 +101,73 @@ class TestPolicies:
         policy = ExponentialBackoffRetryPolicy()
 
         assert (policy.max_retries, [policy.get_backoff(attempt) for attempt in range(3)]) == (3, [2.0, 4.0, 8.0])
+
+    def test_no_retry_tries_once(self) -> None:
+        """Not even the first failure is worth another attempt, nor any waiting."""
+        policy = NoRetryPolicy()
+
+        assert (policy.max_retries, policy.get_backoff(0), policy.should_retry(0, ValueError())) == (0, 0.0, False)
+
+    def test_the_default_retries_three_times_and_doubles_the_wait(self) -> None:
+        """Without jitter, so that everybody can tell when the next attempt is due."""
+        policy = DEFAULT_RETRY_POLICY
+
+        assert [policy.get_backoff(attempt) for attempt in range(policy.max_retries)] == [2.0, 4.0, 8.0]
+        assert [policy.should_retry(attempt, ValueError()) for attempt in (2, 3)] == [True, False]
+
+    @pytest.mark.parametrize(
+        "policy",
+        [ExponentialBackoffRetryPolicy(), NoRetryPolicy(), FilteredRetryPolicy(NoRetryPolicy(), []), Stubborn()],
+        ids=lambda policy: type(policy).__name__,
+    )
+    def test_a_policy_is_known_by_what_it_can_do(self, policy: object) -> None:
+        """One of the user's own needs no base class."""
+        assert isinstance(policy, RetryPolicy)
+
+    def test_half_a_policy_is_none(self) -> None:
+        """A configuration says how often, but not whether."""
+        assert not isinstance(RetryConfig(), RetryPolicy)
+
+
+class TestFilteredPolicy:
+    @pytest.mark.parametrize(
+        ("error", "retried"),
+        [(ConnectionError(), True), (ConnectionResetError(), True), (OSError(), False), (ValueError(), False)],
+        ids=repr,
+    )
+    def test_only_the_given_errors_are_retried(self, error: Exception, retried: bool) -> None:
+        """What inherits from them counts, what they inherit from does not."""
+        policy = FilteredRetryPolicy(Stubborn(), [ConnectionError])
+
+        assert policy.should_retry(0, error) is retried
+
+    def test_the_base_policy_says_how_often(self) -> None:
+        """An error worth a retry is not worth any number of them."""
+        policy = FilteredRetryPolicy(ExponentialBackoffRetryPolicy(RetryConfig(max_retries=2)), [ValueError])
+
+        assert policy.max_retries == 2
+        assert [policy.should_retry(attempt, ValueError()) for attempt in range(3)] == [True, True, False]
+
+    def test_the_base_policy_says_how_long(self) -> None:
+        """The filter changes no delay."""
+        policy = FilteredRetryPolicy(Stubborn(), [ValueError])
+
+        assert [policy.get_backoff(attempt) for attempt in range(3)] == [0.0, 7.0, 14.0]
+
+    def test_the_base_policy_is_asked_about_the_error_itself(self) -> None:
+        """Filters may stand upon one another; then an error has to pass them all."""
+        policy = FilteredRetryPolicy(FilteredRetryPolicy(Stubborn(), [OSError]), [ConnectionError, ValueError])
+
+        retried = [policy.should_retry(0, error) for error in (ConnectionError(), OSError(), ValueError())]
+
+        assert retried == [True, False, False]
+
+    def test_without_errors_nothing_is_retried(self) -> None:
+        """No errors are not all errors."""
+        assert not FilteredRetryPolicy(Stubborn(), []).should_retry(0, ValueError())
+
+    def test_errors_may_come_from_any_iterable(self) -> None:
+        """They are remembered, not asked for again."""
+        policy = FilteredRetryPolicy(Stubborn(), (each for each in [OSError, ValueError]))
+
+        assert [policy.should_retry(0, error) for error in (ValueError(), ValueError(), OSError())] == [True] * 3

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 from uuid import UUID
 
 from eventsource.component import Component, implemented_by
@@ -109,6 +109,10 @@ class CheckpointRepository(Component, ABC):
         check_type("position", position, int)
         if position < 0:
             raise ValueError(f"position must be 0 or more, not {position}")
+        check_type("events", events, int)
+        _check_given(UUID, event_id=event_id)
+        _check_given(str, event_type=event_type, owner=owner)
+        _check_given(int, expected=expected)
         save = SaveCheckpoint(subscription_id, event_id, event_type, position, expected, owner, events)
         await self._perform(self._save_checkpoint, save)
 
@@ -124,6 +128,7 @@ class CheckpointRepository(Component, ABC):
                 empties its read model first.
         """
         check_name("projection_name", projection_name)
+        _check_given(int, replay_until=replay_until)
         await self._perform(self._reset_checkpoint, ResetCheckpoint(projection_name, replay_until))
 
     @final
@@ -136,7 +141,7 @@ class CheckpointRepository(Component, ABC):
         """
         check_name("projection_name", projection_name)
         check_name("owner", owner)
-        if seconds <= 0:
+        if not seconds > 0:
             raise ValueError(f"a lease must be for more than 0 seconds, not {seconds}")
         return await self._perform(self._acquire_lease, AcquireLease(projection_name, owner, seconds))
 
@@ -199,6 +204,12 @@ class CheckpointRepository(Component, ABC):
         options = ReadOptions(direction=ReadDirection.BACKWARD, limit=1, event_types=event_types)
         newest = await self._event_store.read_page(options=options)
         return newest[0] if newest else None
+
+
+def _check_given(kind: type[Any], **arguments: object) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            check_type(name, value, kind)
 
 
 def _text(event_id: UUID | None) -> str | None:

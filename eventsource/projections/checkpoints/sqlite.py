@@ -88,7 +88,7 @@ class SQLiteCheckpointRepository(SQLiteBacked, CheckpointRepository):
         await self._connected.write(partial(move_checkpoint, save))
 
     async def _reset_checkpoint(self, reset: ResetCheckpoint) -> None:
-        await self._connected.write(partial(_reset, reset))
+        await self._connected.write(partial(begin_again, reset))
 
     async def _acquire_lease(self, acquire: AcquireLease) -> CheckpointData | None:
         data: CheckpointData | None = (await self._connected.write(partial(_acquire, acquire))).result
@@ -108,7 +108,8 @@ def move_checkpoint(save: SaveCheckpoint, connection: sqlite3.Connection) -> Non
     _put(moved(_get(save.projection_name, connection), save), connection)
 
 
-def _reset(reset: ResetCheckpoint, connection: sqlite3.Connection) -> None:
+def begin_again(reset: ResetCheckpoint, connection: sqlite3.Connection) -> None:
+    """Reset a checkpoint as a part of somebody's transaction."""
     _put(was_reset(_get(reset.projection_name, connection), reset), connection)
 
 

@@ -70,22 +70,8 @@ class DLQRepository(Component, ABC):
             retry_count: How often the event was attempted.
             headers: What stood beside the event.
         """
-        check_type("event_id", event_id, UUID)
-        check_name("projection_name", projection_name)
-        check_type("event_type", event_type, str)
-        check_type("error", error, BaseException)
-        data = event_data if isinstance(event_data, str) else pydantic_core.to_json(event_data).decode()
-        add = AddFailedEvent(
-            event_id,
-            projection_name,
-            event_type,
-            data,
-            error,
-            _writable(_message(error)),
-            _writable("".join(traceback.format_exception(error))),
-            retry_count,
-            check_headers(headers),
-            datetime.now(UTC),
+        add = failed_event(
+            event_id, projection_name, event_type, event_data, error, retry_count=retry_count, headers=headers
         )
         return await self._perform(self._add_failed_event, add)
 
@@ -112,6 +98,7 @@ class DLQRepository(Component, ABC):
             check_name("projection_name", projection_name)
         if status not in (None, *get_args(DLQStatus)):
             raise ValueError(f"status must be one of {get_args(DLQStatus)} or None, not {status!r}")
+        check_type("limit", limit, int)
         if limit < 0:
             raise ValueError(f"limit must be 0 or more, not {limit}")
         get = GetFailedEvents(projection_name, status, limit, oldest_first)
@@ -183,6 +170,36 @@ class DLQRepository(Component, ABC):
 
     @abstractmethod
     async def _delete_resolved_events(self, delete: DeleteResolvedEvents) -> int: ...
+
+
+def failed_event(
+    event_id: UUID,
+    projection_name: str,
+    event_type: str,
+    event_data: Mapping[str, Any] | str,
+    error: BaseException,
+    *,
+    retry_count: int,
+    headers: Headers | None,
+) -> AddFailedEvent:
+    """Return the operation that `DLQRepository.add_failed_event` performs."""
+    check_type("event_id", event_id, UUID)
+    check_name("projection_name", projection_name)
+    check_type("event_type", event_type, str)
+    check_type("error", error, BaseException)
+    check_type("retry_count", retry_count, int)
+    return AddFailedEvent(
+        event_id,
+        projection_name,
+        event_type,
+        event_data if isinstance(event_data, str) else pydantic_core.to_json(event_data).decode(),
+        error,
+        _writable(_message(error)),
+        _writable("".join(traceback.format_exception(error))),
+        retry_count,
+        check_headers(headers),
+        datetime.now(UTC),
+    )
 
 
 def _message(error: BaseException) -> str:

@@ -158,9 +158,10 @@ def add_dead_letter(add: AddFailedEvent, connection: sqlite3.Connection) -> int:
     return int(dlq_id)
 
 
-def resolve_dead_letter(mark: MarkResolved, connection: sqlite3.Connection) -> None:
-    """Note that an entry needs no more attention, as a part of somebody's transaction."""
-    connection.execute(_RESOLVE, (as_text(mark.resolved_at), mark.resolved_by, mark.dlq_id))
+def resolve_dead_letter(mark: MarkResolved, connection: sqlite3.Connection) -> bool:
+    """Resolve an entry as a part of somebody's transaction, and tell whether it was not resolved before."""
+    values = as_text(mark.resolved_at), mark.resolved_by, mark.dlq_id
+    return connection.execute(f"{_RESOLVE} AND status != 'resolved'", values).rowcount > 0
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -56,6 +56,25 @@ class ProjectionFailureCount:
     most_recent_failure: str | None = None
 
 
+RetryOutcome: TypeAlias = Literal["resolved", "failed", "unreadable", "resolved before", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class RetryResult:
+    """
+    What came of trying an entry again.
+
+    ``resolved``: the event was handled. ``failed``: it failed again, and the entry says with what. ``unreadable``: the
+    event cannot be made from what is kept. ``resolved before``: nothing was tried. ``unknown``: the projection has no
+    such entry. ``error`` is what was raised, if anything was.
+    """
+
+    dlq_id: int
+    outcome: RetryOutcome
+    event_id: UUID | None = None
+    error: Exception | None = None
+
+
 def as_text(moment: datetime) -> str:
     """Return *moment*, which is in UTC, in ISO 8601 with microseconds: texts are then in the order of time."""
     return moment.isoformat(timespec="microseconds")

@@ -1,0 +1,73 @@
+"""Reading the log for one projection, page by page."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from eventsource.events.base import DomainEvent
+from eventsource.exceptions import SerializationError, UnreadableEvent
+from eventsource.projections.operations import CatchUp
+from eventsource.stores.interface import EventStore
+from eventsource.stores.values import ReadOptions, StoredEvent
+
+
+class UnreadableEventFound(Exception):  # noqa: N818 - it is a find, and no error of whoever reads
+    """The next event of the page cannot be read."""
+
+    def __init__(self, event: UnreadableEvent, error: SerializationError) -> None:
+        super().__init__(str(error))
+        self.event = event
+        self.error = error
+
+
+class Pages:
+    """
+    The events of these classes in *store*, all if `DomainEvent` is one of them, at most *size* at a time.
+
+    Events of other classes are not even decoded, so a projection needs to know its own only.
+    """
+
+    def __init__(self, store: EventStore, event_types: Collection[type[DomainEvent]], size: int) -> None:
+        self._store = store
+        self._event_types = None if DomainEvent in event_types else event_types
+        self._size = min(size, store.page_size)
+
+    async def after(self, position: int, replay_until: int | None) -> CatchUp | None:
+        """
+        Return the next page after *position*, maybe without events; None at the end of the log.
+
+        A page lies on one side of *replay_until*.
+
+        Raises:
+            UnreadableEventFound: If the first event of the page cannot be read; those before it are a page.
+        """
+        head = await self._store.get_global_position()  # first: what is appended meanwhile may be in the page, or not
+        if head <= position:
+            return None
+        end = head if replay_until is None else min(head, replay_until)
+        try:
+            events = await self._read(position, end)
+        except SerializationError as error:
+            bad = error.unreadable
+            if bad is None:
+                raise
+            end = bad.global_position - 1
+            events = await self._read(position, end) if end > position else ()
+            if not events:
+                raise UnreadableEventFound(bad, error) from error
+        to_position = events[-1].global_position if len(events) == self._size else end
+        return CatchUp(tuple(events), position, to_position, replay_until is not None)
+
+    async def oldest_after(self, position: int) -> datetime | None:
+        """Return when the first event after *position* was stored, if there is one."""
+        options = ReadOptions(from_position=position, limit=1, event_types=self._event_types)
+        try:
+            page = await self._store.read_page(options=options)
+        except SerializationError as error:
+            if error.unreadable is None:
+                raise
+            return error.unreadable.stored_at
+        return page[0].stored_at if page else None
+
+    async def _read(self, position: int, end: int) -> tuple[StoredEvent, ...]:
+        options = ReadOptions(from_position=position, to_position=end, limit=self._size, event_types=self._event_types)
+        return tuple(await self._store.read_page(options=options))

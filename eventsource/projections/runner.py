@@ -1,0 +1,378 @@
+"""Running a projection: catching up with the log, following it, and living through failures."""
+
+import asyncio
+import logging
+import os
+import socket
+from contextvars import Context
+from typing import Self
+from uuid import uuid4
+
+from eventsource.cancellation import is_being_cancelled
+from eventsource.component import Component
+from eventsource.events.checks import check_type
+from eventsource.exceptions import CheckpointConflictError, NotConnectedError
+from eventsource.projections.arrivals import Arrivals
+from eventsource.projections.checkpoints.values import CheckpointData
+from eventsource.projections.cursor import Cursor
+from eventsource.projections.followers import Follower
+from eventsource.projections.halt import Halt
+from eventsource.projections.lag import Lag
+from eventsource.projections.leading import Leadership
+from eventsource.projections.operations import CatchUp, CaughtUp, RefreshLag
+from eventsource.projections.pages import Pages, UnreadableEventFound
+from eventsource.projections.progress import OnProgress, ReplayProgress
+from eventsource.retry import RetryConfig, calculate_backoff
+from eventsource.stores.announcing import Wake, woken_by_appends
+from eventsource.stores.interface import EventStore
+
+logger = logging.getLogger(__name__)
+
+_SHORTEST_POLL = 0.01
+_GRACE = 1.0
+
+
+class ProjectionRunner(Component):
+    """
+    Feeds a projection from the log: first what is there, then what is appended, in order and at least once.
+
+    An async context manager: entering starts a task, leaving stops it. Of all runners of one projection, in all
+    processes that share its checkpoints, one is active; the others wait for its lease. An event that the projection
+    cannot handle becomes a dead letter; a failure of store or checkpoints makes the runner begin again from the
+    checkpoint, later and later.
+
+    Args:
+        store: Where the events are.
+        projection: Gets those that it is subscribed to, all if `DomainEvent` is among them. Its name, checkpoints, dead
+            letters and retry policy count.
+        batch_size: How many events are read at a time.
+        checkpoint_every: After how many events the checkpoint is saved,
+        checkpoint_interval: and after how many seconds at the latest.
+        poll_interval: How many seconds apart at most it looks for events of other processes; it begins with a
+            hundredth of a second after each event. Appends of this process wake it at once.
+        lease_seconds: How long the others wait for a runner that has died.
+        lag_interval: How many seconds apart `lag` is refreshed.
+        restart_backoff: How long to wait after a failure; ``max_retries`` does not count.
+        enable_tracing: Whether an instrumentation makes spans for it.
+
+    Raises:
+        TypeError: If *projection* tracks no checkpoint.
+        ValueError: If a number is not positive.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        projection: Follower,
+        *,
+        batch_size: int = 500,
+        checkpoint_every: int = 500,
+        checkpoint_interval: float = 1.0,
+        poll_interval: float = 0.25,
+        lease_seconds: float = 15.0,
+        lag_interval: float = 5.0,
+        restart_backoff: RetryConfig | None = None,
+        enable_tracing: bool = True,
+    ) -> None:
+        check_type("store", store, EventStore)
+        if not isinstance(projection, Follower):
+            raise TypeError(f"{projection!r} tracks no checkpoint: derive it from CheckpointTrackingProjection")
+        _check_positive(
+            batch_size=batch_size,
+            checkpoint_every=checkpoint_every,
+            poll_interval=poll_interval,
+            lease_seconds=lease_seconds,
+            lag_interval=lag_interval,
+        )
+        self.enable_tracing = enable_tracing
+        self._store = store
+        self._projection = projection
+        self._pages = Pages(store, projection.subscribed_to(), batch_size)
+        self._checkpoint_every = checkpoint_every
+        self._checkpoint_interval = checkpoint_interval
+        self._poll_interval = poll_interval
+        self._lease_seconds = lease_seconds
+        self._lag_interval = lag_interval
+        self._backoff = restart_backoff or RetryConfig(initial_delay=0.1, max_delay=30.0)
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._arrivals = Arrivals()
+        self._task: asyncio.Task[None] | None = None
+        self._cursor: Cursor | None = None
+        self._lag: Lag | None = None
+        self._failure: BaseException | None = None
+        self._failures = 0
+
+    @property
+    def projection_name(self) -> str:
+        """What the projection is called."""
+        return self._projection.projection_name
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._task is not None and not self._task.done()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this is the runner that has the lease."""
+        return self._cursor is not None
+
+    @property
+    def position(self) -> int | None:
+        """The global position up to which everything was handled, None while another runner is active."""
+        return self._cursor.position if self._cursor else None
+
+    @property
+    def lag(self) -> Lag | None:
+        """How far the projection was behind when that was looked up last; None while the runner does not run."""
+        return self._lag
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the runner waits to begin again, None while all is well."""
+        return self._failure
+
+    async def start(self) -> None:
+        """
+        Start running, in a task and a context of its own.
+
+        Raises:
+            RuntimeError: If it runs already.
+        """
+        if self.is_running:
+            raise RuntimeError(f"the runner of {self.projection_name} runs already: make another one, or stop it first")
+        self._wake = Wake()
+        self._halt = Halt(self._wake)
+        # An empty context: whatever is current where it is started must not be so for ever.
+        self._task = asyncio.create_task(self._run(), name=f"run {self.projection_name}", context=Context())
+
+    async def stop(self, timeout: float = 30.0) -> None:
+        """Finish the event in hand, save the checkpoint, and end; after *timeout* seconds, be cancelled."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        self._halt.stop()
+        try:
+            await asyncio.wait([task], timeout=timeout)
+        finally:
+            await self._end(task)
+        if not task.cancelled():
+            task.result()
+
+    async def run(self) -> None:
+        """Run until `stop` is called; if this is cancelled, the event in hand is finished first."""
+        async with self:
+            if self._task is not None:
+                await asyncio.wait([self._task])
+
+    def pause(self) -> None:
+        """Rest after the event in hand, and keep the lease."""
+        self._running_halt().pause()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._running_halt().resume()
+
+    async def wait_for(self, position: int | None = None, timeout: float | None = None) -> None:
+        """
+        Return when everything up to *position* was handled, so that a caller can read what it has written.
+
+        Args:
+            position: A global position, as `AppendResult` has it; what the log ends with if not given.
+            timeout: For how many seconds to wait at most.
+
+        Raises:
+            NotConnectedError: If the runner does not run, or is stopped meanwhile.
+            TimeoutError: If it takes longer.
+        """
+        async with asyncio.timeout(timeout):
+            if position is None:
+                position = await self._store.get_global_position()
+            while not await self._has_reached(position):
+                await self._arrivals.wait_for(position, self._poll_interval)
+
+    async def rebuild(self, on_progress: OnProgress | None = None) -> None:
+        """
+        Empty the read model, hand the projection all events again, and return when it is where the log ends now.
+
+        Whichever runner is active does it, in this process or in another one.
+
+        Args:
+            on_progress: Called every now and then; `eventsource.projections.progress.progress_bar` gives one.
+
+        Raises:
+            NotConnectedError: If the runner does not run, or is stopped meanwhile.
+        """
+        halt, name, checkpoints = self._running_halt(), self.projection_name, self._projection.checkpoints
+        target = await self._store.get_global_position()
+        await checkpoints.reset_checkpoint(name, replay_until=target)
+        halt.interrupt()
+        while True:
+            data = await checkpoints.get_checkpoint_data(name)
+            position = data.global_position or 0 if data else 0
+            if on_progress is not None:
+                on_progress(ReplayProgress(name, position, target))
+            if data is not None and data.replay_until is None:
+                return
+            self._running_halt()
+            await self._arrivals.wait_for(target, self._poll_interval)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.stop()
+
+    async def _catch_up(self, page: CatchUp) -> CaughtUp:
+        cursor = self._cursor
+        if cursor is None:
+            raise AssertionError("only the active runner handles pages")
+        return await self._projection._project_page(page, cursor)
+
+    async def _refresh_lag(self, refresh: RefreshLag) -> Lag:
+        head = await self._store.get_global_position()
+        checkpoint = await self._projection.checkpoints.get_position(self.projection_name) or 0
+        oldest_at = await self._pages.oldest_after(checkpoint) if head > checkpoint else None
+        self._lag = Lag(head, checkpoint, oldest_at)
+        return self._lag
+
+    async def _run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                refreshing = group.create_task(self._keep_lag_fresh())
+                try:
+                    await self._keep_leading()
+                finally:
+                    refreshing.cancel()
+        finally:
+            self._lag = None
+            self._arrivals.wake_all()
+
+    async def _keep_lag_fresh(self) -> None:
+        while True:
+            try:
+                await self._perform(self._refresh_lag, RefreshLag())
+            except Exception as error:  # the next one may succeed; until then the lag is what it was
+                logger.warning("The lag of projection %s was not refreshed: %s", self.projection_name, error)
+            await asyncio.sleep(self._lag_interval)
+
+    async def _keep_leading(self) -> None:
+        while not self._halt.is_stopped:
+            self._halt.clear_interruption()
+            try:
+                await self._lead()
+            except (Exception, asyncio.CancelledError) as error:  # whatever fails, the runner lives through it
+                if is_being_cancelled():
+                    raise
+                await self._recover_from(error)
+
+    async def _recover_from(self, error: BaseException) -> None:
+        seconds = calculate_backoff(self._failures, self._backoff)
+        self._failure, self._failures = error, self._failures + 1
+        if isinstance(error, CheckpointConflictError):
+            logger.info("Projection %s begins again from its checkpoint: %s", self.projection_name, error)
+        else:
+            message = "Projection %s failed and begins again from its checkpoint in %.1f seconds: %s"
+            logger.error(message, self.projection_name, seconds, error, exc_info=error)
+        await self._halt.sleep(seconds)
+
+    async def _lead(self) -> None:
+        name, checkpoints = self.projection_name, self._projection.checkpoints
+        leadership = Leadership(checkpoints, name, self._owner, self._lease_seconds)
+        checkpoint = await leadership.acquire(self._halt, self._wake)
+        if checkpoint is None:
+            return
+        async with leadership.held(self._check_renewed):
+            if checkpoint.global_position is None:
+                await self._projection._begin(checkpoint, self._owner)
+            self._cursor = cursor = self._cursor_at(checkpoint)
+            logger.info("Projection %s goes on from position %d", name, cursor.position)
+            try:
+                with woken_by_appends(self._store.log, self._wake):
+                    await self._follow(cursor)
+            finally:
+                self._cursor = None
+
+    async def _follow(self, cursor: Cursor) -> None:
+        poll = _SHORTEST_POLL
+        try:
+            while not self._halt.is_ending:
+                self._wake.clear()
+                if self._halt.is_paused:
+                    await cursor.save()
+                    await self._wake.wait(None)
+                elif await self._advance(cursor):
+                    poll = _SHORTEST_POLL
+                else:
+                    due = cursor.seconds_until_due
+                    await self._wake.wait(poll if due is None else min(poll, due))
+                    await cursor.save_if_due()
+                    poll = min(poll * 1.5, self._poll_interval)
+        finally:
+            await cursor.save()
+
+    async def _advance(self, cursor: Cursor) -> bool:
+        """Handle the next page and tell whether there was one."""
+        replay_until = cursor.replay_until
+        try:
+            page = await self._pages.after(cursor.position, replay_until)
+        except UnreadableEventFound as found:
+            await self._projection._skip_unreadable(found.event, found.error)
+            page = CatchUp((), cursor.position, found.event.global_position, replay_until is not None)
+        if page is not None and page.events:
+            await self._perform(self._catch_up, page)
+        self._failure, self._failures = None, 0
+        if page is None or self._halt.is_wanted:
+            return page is not None
+        cursor.skip_to(page.to_position)
+        is_replayed = replay_until is not None and cursor.replay_until is None
+        await (cursor.save() if is_replayed else cursor.save_if_due())
+        return True
+
+    def _cursor_at(self, checkpoint: CheckpointData) -> Cursor:
+        return Cursor(
+            self._projection.checkpoints,
+            self.projection_name,
+            self._owner,
+            checkpoint.global_position or 0,
+            checkpoint.replay_until,
+            self._halt,
+            every=self._checkpoint_every,
+            interval=self._checkpoint_interval,
+            on_move=self._arrivals.arrived,
+        )
+
+    def _check_renewed(self, checkpoint: CheckpointData | None) -> None:
+        """Begin again if another runner has the lease by now, or somebody has reset the checkpoint."""
+        cursor, position = self._cursor, checkpoint.global_position if checkpoint else None
+        was_reset = cursor is not None and (position is None or position < cursor.saved)
+        if checkpoint is None or was_reset:
+            self._halt.interrupt()
+
+    async def _has_reached(self, position: int) -> bool:
+        self._running_halt()
+        if self._cursor is not None:
+            return self._cursor.position >= position
+        saved = await self._projection.checkpoints.get_position(self.projection_name)
+        return saved is not None and saved >= position
+
+    async def _end(self, task: "asyncio.Task[None]") -> None:
+        if task.done():
+            return
+        logger.warning("The runner of projection %s is cancelled: it did not end in time", self.projection_name)
+        task.cancel()
+        await asyncio.wait([task], timeout=_GRACE)
+
+    def _running_halt(self) -> Halt:
+        if not self.is_running:
+            raise NotConnectedError(
+                f"the runner of {self.projection_name} does not run: use it inside 'async with', or call start() first"
+            )
+        return self._halt
+
+
+def _check_positive(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if value <= 0:
+            raise ValueError(f"{name} must be positive, not {value}")
