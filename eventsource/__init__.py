@@ -23,6 +23,8 @@ from eventsource.events import (
 )
 from eventsource.exceptions import (
     AggregateNotFoundError,
+    CheckpointConflictError,
+    CheckpointError,
     DatabaseError,
     DuplicateEventError,
     EventNotFoundError,
@@ -36,13 +38,31 @@ from eventsource.exceptions import (
 from eventsource.handlers import handles
 from eventsource.headers import current_headers
 from eventsource.lazy import lazy_names
-from eventsource.projections import DeclarativeProjection, Projection
+from eventsource.projections import (
+    CheckpointTrackingProjection,
+    DeclarativeProjection,
+    EventForwarder,
+    Projection,
+    ProjectionRunner,
+)
 from eventsource.protocols import (
     EventHandler,
     EventSubscriber,
     FlexibleEventHandler,
     FlexibleEventSubscriber,
     SyncEventHandler,
+)
+from eventsource.repositories import (
+    CheckpointData,
+    CheckpointRepository,
+    DLQEntry,
+    DLQRepository,
+    DLQStats,
+    EventSourceJSONEncoder,
+    InMemoryCheckpointRepository,
+    InMemoryDLQRepository,
+    LagMetrics,
+    ProjectionFailureCount,
 )
 from eventsource.snapshots import (
     InMemorySnapshotStore,
@@ -68,6 +88,9 @@ from eventsource.stores import (
 from eventsource.types import AggregateId, CausationId, CorrelationId, EventId, TenantId, TState
 
 if TYPE_CHECKING:
+    from eventsource.projections.checkpoints.sqlite import SQLiteCheckpointRepository
+    from eventsource.projections.dead_letters.sqlite import SQLiteDLQRepository
+    from eventsource.projections.sqlite import SQLiteProjection
     from eventsource.snapshots.sqlite import SQLiteSnapshotStore
     from eventsource.stores.sqlite import SQLiteEventStore
 
@@ -80,7 +103,15 @@ __all__ = [
     "AppendResult",
     "AsyncEventHandler",
     "CausationId",
+    "CheckpointConflictError",
+    "CheckpointData",
+    "CheckpointError",
+    "CheckpointRepository",
+    "CheckpointTrackingProjection",
     "CorrelationId",
+    "DLQEntry",
+    "DLQRepository",
+    "DLQStats",
     "DatabaseError",
     "DeclarativeAggregate",
     "DeclarativeProjection",
@@ -88,6 +119,7 @@ __all__ = [
     "DuplicateEventError",
     "DuplicateEventTypeError",
     "EventBus",
+    "EventForwarder",
     "EventHandler",
     "EventHandlerFunc",
     "EventId",
@@ -95,6 +127,7 @@ __all__ = [
     "EventPublisher",
     "EventRegistry",
     "EventSourceError",
+    "EventSourceJSONEncoder",
     "EventStore",
     "EventStream",
     "EventSubscriber",
@@ -104,16 +137,24 @@ __all__ = [
     "FlexibleEventHandler",
     "FlexibleEventSubscriber",
     "ForeignEventError",
+    "InMemoryCheckpointRepository",
+    "InMemoryDLQRepository",
     "InMemoryEventBus",
     "InMemoryEventStore",
     "InMemorySnapshotStore",
+    "LagMetrics",
     "NotConnectedError",
     "OptimisticLockError",
     "Projection",
     "ProjectionError",
+    "ProjectionFailureCount",
+    "ProjectionRunner",
     "ReadDirection",
     "ReadOptions",
+    "SQLiteCheckpointRepository",
+    "SQLiteDLQRepository",
     "SQLiteEventStore",
+    "SQLiteProjection",
     "SQLiteSnapshotStore",
     "Snapshot",
     "SnapshotDeserializationError",
@@ -144,7 +185,10 @@ except metadata.PackageNotFoundError:  # the source tree, not installed
 __getattr__ = lazy_names(
     __name__,
     {
+        "SQLiteCheckpointRepository": "eventsource.projections.checkpoints.sqlite",
+        "SQLiteDLQRepository": "eventsource.projections.dead_letters.sqlite",
         "SQLiteEventStore": "eventsource.stores.sqlite",
+        "SQLiteProjection": "eventsource.projections.sqlite",
         "SQLiteSnapshotStore": "eventsource.snapshots.sqlite",
     },
 )

@@ -17,12 +17,12 @@ class Halt:
         self._wake = wake
         self.is_stopped = False
         self.is_paused = False
-        self._is_interrupted = False
+        self.is_interrupted = False
 
     @property
     def is_ending(self) -> bool:
         """Whether whoever has the lease should leave its place."""
-        return self.is_stopped or self._is_interrupted
+        return self.is_stopped or self.is_interrupted
 
     @property
     def is_wanted(self) -> bool:
@@ -36,12 +36,12 @@ class Halt:
 
     def interrupt(self) -> None:
         """Let the runner begin again from the checkpoint."""
-        self._is_interrupted = True
+        self.is_interrupted = True
         self._wake.now()
 
     def clear_interruption(self) -> None:
         """Forget that the runner was interrupted."""
-        self._is_interrupted = False
+        self.is_interrupted = False
 
     def pause(self) -> None:
         """Let the runner rest."""

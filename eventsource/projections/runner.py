@@ -310,7 +310,8 @@ class ProjectionRunner(Component):
                     await cursor.save_if_due()
                     poll = min(poll * 1.5, self._poll_interval)
         finally:
-            await cursor.save()
+            if not self._halt.is_interrupted:  # by whoever has moved the checkpoint, or may do so by now
+                await cursor.save()
 
     async def _advance(self, cursor: Cursor) -> bool:
         """Handle the next page and tell whether there was one."""

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import RLock
 
 _following: dict[Hashable, set["Wake"]] = {}
+_changing = RLock()  # reentrant, for the collector may end an abandoned block at any moment
 
 
 class Wake:
@@ -18,8 +20,9 @@ class Wake:
         """Wake whoever waits, or will; may be called in any thread."""
         if self._loop is _running_loop():
             self._woken.set()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._woken.set)
+        else:
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits there
+                self._loop.call_soon_threadsafe(self._woken.set)
 
     async def wait(self, timeout: float | None) -> bool:
         """Return True once woken, False after *timeout* seconds if given; what was before `clear` does not count."""
@@ -44,13 +47,15 @@ def announce_append(log: Hashable) -> None:
 @contextmanager
 def woken_by_appends(log: Hashable, wake: Wake) -> Iterator[None]:
     """Let appends to *log* wake *wake* inside the block."""
-    _following.setdefault(log, set()).add(wake)
+    with _changing:
+        _following.setdefault(log, set()).add(wake)
     try:
         yield
     finally:
-        _following[log].discard(wake)
-        if not _following[log]:
-            del _following[log]
+        with _changing:
+            _following[log].discard(wake)
+            if not _following[log]:
+                del _following[log]
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

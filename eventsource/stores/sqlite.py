@@ -82,7 +82,9 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
     @property
     def log(self) -> Hashable:
         """The file, which all stores on it share."""
-        return self if self.database == MEMORY else os.path.realpath(self.database)
+        if self.database == MEMORY:
+            return self
+        return self._lease.database.path if self._lease else os.path.realpath(self.database)
 
     async def _append(self, append: Append) -> AppendResult:
         headers = pydantic_core.to_json(append.headers).decode() if append.headers else None

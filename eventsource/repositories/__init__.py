@@ -1,0 +1,48 @@
+"""Checkpoints and dead letters of projections, under the path where users look for them."""
+
+from typing import TYPE_CHECKING
+
+from eventsource.lazy import lazy_names
+from eventsource.projections.checkpoints import (
+    CheckpointData,
+    CheckpointRepository,
+    InMemoryCheckpointRepository,
+    LagMetrics,
+)
+from eventsource.projections.dead_letters import (
+    DLQEntry,
+    DLQRepository,
+    DLQStats,
+    InMemoryDLQRepository,
+    ProjectionFailureCount,
+)
+from eventsource.repositories.json_values import EventSourceJSONEncoder, json_dumps, json_loads
+
+if TYPE_CHECKING:
+    from eventsource.projections.checkpoints.sqlite import SQLiteCheckpointRepository
+    from eventsource.projections.dead_letters.sqlite import SQLiteDLQRepository
+
+__all__ = [
+    "CheckpointData",
+    "CheckpointRepository",
+    "DLQEntry",
+    "DLQRepository",
+    "DLQStats",
+    "EventSourceJSONEncoder",
+    "InMemoryCheckpointRepository",
+    "InMemoryDLQRepository",
+    "LagMetrics",
+    "ProjectionFailureCount",
+    "SQLiteCheckpointRepository",
+    "SQLiteDLQRepository",
+    "json_dumps",
+    "json_loads",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "SQLiteCheckpointRepository": "eventsource.projections.checkpoints.sqlite",
+        "SQLiteDLQRepository": "eventsource.projections.dead_letters.sqlite",
+    },
+)

@@ -1,0 +1,26 @@
+"""Dead letters of projections, under the path where users look for them."""
+
+from typing import TYPE_CHECKING
+
+from eventsource.lazy import lazy_names
+from eventsource.projections.dead_letters import (
+    DLQEntry,
+    DLQRepository,
+    DLQStats,
+    InMemoryDLQRepository,
+    ProjectionFailureCount,
+)
+
+if TYPE_CHECKING:
+    from eventsource.projections.dead_letters.sqlite import SQLiteDLQRepository
+
+__all__ = [
+    "DLQEntry",
+    "DLQRepository",
+    "DLQStats",
+    "InMemoryDLQRepository",
+    "ProjectionFailureCount",
+    "SQLiteDLQRepository",
+]
+
+__getattr__ = lazy_names(__name__, {"SQLiteDLQRepository": "eventsource.projections.dead_letters.sqlite"})
