@@ -22,7 +22,8 @@ from eventsource.projections.dead_letters.interface import DLQRepository
 from eventsource.projections.dead_letters.payloads import event_of, payload_of
 from eventsource.projections.dead_letters.values import DLQEntry, RetryResult
 from eventsource.projections.followers import Follower
-from eventsource.projections.operations import Call, CatchUp, CaughtUp, Project
+from eventsource.projections.operations import Call, CatchUp, Project
+from eventsource.projections.outcomes import CaughtUp
 from eventsource.protocols import EventSubscriber
 from eventsource.retry import ExponentialBackoffRetryPolicy, RetryConfig, RetryPolicy
 from eventsource.stores.values import StoredEvent

@@ -7,7 +7,8 @@ from eventsource.exceptions import SerializationError, UnreadableEvent
 from eventsource.projections.checkpoints.interface import CheckpointRepository
 from eventsource.projections.checkpoints.values import CheckpointData
 from eventsource.projections.cursor import Cursor
-from eventsource.projections.operations import CatchUp, CaughtUp
+from eventsource.projections.operations import CatchUp
+from eventsource.projections.outcomes import CaughtUp
 
 
 class Follower(ABC):

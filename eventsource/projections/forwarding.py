@@ -16,7 +16,8 @@ from eventsource.exceptions import SerializationError, UnreadableEvent
 from eventsource.projections.checkpoints.interface import CheckpointRepository
 from eventsource.projections.cursor import Cursor
 from eventsource.projections.followers import Follower
-from eventsource.projections.operations import CatchUp, CaughtUp
+from eventsource.projections.operations import CatchUp
+from eventsource.projections.outcomes import CaughtUp
 from eventsource.projections.runner import ProjectionRunner
 from eventsource.stores.interface import EventStore
 from eventsource.types import Headers

@@ -34,22 +34,5 @@ class CatchUp:
 
 
 @dataclass(slots=True)
-class Attempted:
-    """One attempt to handle an event that was made together with others: how long it took, and what it raised."""
-
-    event: DomainEvent
-    seconds: float
-    error: Exception | None = None
-
-
-@dataclass(slots=True)
-class CaughtUp:
-    """How far a page was handled, and the attempts that did not pass the projection's door one by one."""
-
-    position: int
-    attempts: tuple[Attempted, ...] = ()
-
-
-@dataclass(slots=True)
 class RefreshLag:
     """See how far a projection is behind."""

@@ -19,7 +19,9 @@ from eventsource.projections.followers import Follower
 from eventsource.projections.halt import Halt
 from eventsource.projections.lag import Lag
 from eventsource.projections.leading import Leadership
-from eventsource.projections.operations import CatchUp, CaughtUp, RefreshLag
+from eventsource.projections.operations import CatchUp, RefreshLag
+from eventsource.projections.outcomes import CaughtUp
+from eventsource.projections.pace import Pace
 from eventsource.projections.pages import Pages, UnreadableEventFound
 from eventsource.projections.progress import OnProgress, ReplayProgress
 from eventsource.retry import RetryConfig, calculate_backoff
@@ -77,22 +79,11 @@ class ProjectionRunner(Component):
         check_type("store", store, EventStore)
         if not isinstance(projection, Follower):
             raise TypeError(f"{projection!r} tracks no checkpoint: derive it from CheckpointTrackingProjection")
-        _check_positive(
-            batch_size=batch_size,
-            checkpoint_every=checkpoint_every,
-            poll_interval=poll_interval,
-            lease_seconds=lease_seconds,
-            lag_interval=lag_interval,
-        )
         self.enable_tracing = enable_tracing
         self._store = store
         self._projection = projection
+        self._pace = Pace(batch_size, checkpoint_every, checkpoint_interval, poll_interval, lease_seconds, lag_interval)
         self._pages = Pages(store, projection.subscribed_to(), batch_size)
-        self._checkpoint_every = checkpoint_every
-        self._checkpoint_interval = checkpoint_interval
-        self._poll_interval = poll_interval
-        self._lease_seconds = lease_seconds
-        self._lag_interval = lag_interval
         self._backoff = restart_backoff or RetryConfig(initial_delay=0.1, max_delay=30.0)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._arrivals = Arrivals()
@@ -189,7 +180,7 @@ class ProjectionRunner(Component):
             if position is None:
                 position = await self._store.get_global_position()
             while not await self._has_reached(position):
-                await self._arrivals.wait_for(position, self._poll_interval)
+                await self._arrivals.wait_for(position, self._pace.poll_interval)
 
     async def rebuild(self, on_progress: OnProgress | None = None) -> None:
         """
@@ -215,7 +206,7 @@ class ProjectionRunner(Component):
             if data is not None and data.replay_until is None:
                 return
             self._running_halt()
-            await self._arrivals.wait_for(target, self._poll_interval)
+            await self._arrivals.wait_for(target, self._pace.poll_interval)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -255,7 +246,7 @@ class ProjectionRunner(Component):
                 await self._perform(self._refresh_lag, RefreshLag())
             except Exception as error:  # the next one may succeed; until then the lag is what it was
                 logger.warning("The lag of projection %s was not refreshed: %s", self.projection_name, error)
-            await asyncio.sleep(self._lag_interval)
+            await asyncio.sleep(self._pace.lag_interval)
 
     async def _keep_leading(self) -> None:
         while not self._halt.is_stopped:
@@ -279,7 +270,7 @@ class ProjectionRunner(Component):
 
     async def _lead(self) -> None:
         name, checkpoints = self.projection_name, self._projection.checkpoints
-        leadership = Leadership(checkpoints, name, self._owner, self._lease_seconds)
+        leadership = Leadership(checkpoints, name, self._owner, self._pace.lease_seconds)
         checkpoint = await leadership.acquire(self._halt, self._wake)
         if checkpoint is None:
             return
@@ -308,7 +299,7 @@ class ProjectionRunner(Component):
                     due = cursor.seconds_until_due
                     await self._wake.wait(poll if due is None else min(poll, due))
                     await cursor.save_if_due()
-                    poll = min(poll * 1.5, self._poll_interval)
+                    poll = min(poll * 1.5, self._pace.poll_interval)
         finally:
             if not self._halt.is_interrupted:  # by whoever has moved the checkpoint, or may do so by now
                 await cursor.save()
@@ -339,8 +330,8 @@ class ProjectionRunner(Component):
             checkpoint.global_position or 0,
             checkpoint.replay_until,
             self._halt,
-            every=self._checkpoint_every,
-            interval=self._checkpoint_interval,
+            every=self._pace.checkpoint_every,
+            interval=self._pace.checkpoint_interval,
             on_move=self._arrivals.arrived,
         )
 
@@ -371,9 +362,3 @@ class ProjectionRunner(Component):
                 f"the runner of {self.projection_name} does not run: use it inside 'async with', or call start() first"
             )
         return self._halt
-
-
-def _check_positive(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if value <= 0:
-            raise ValueError(f"{name} must be positive, not {value}")

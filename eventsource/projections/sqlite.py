@@ -34,7 +34,8 @@ from eventsource.projections.dead_letters.operations import AddFailedEvent, Mark
 from eventsource.projections.dead_letters.payloads import payload_of
 from eventsource.projections.dead_letters.sqlite import SQLiteDLQRepository, add_dead_letter, resolve_dead_letter
 from eventsource.projections.dead_letters.values import DLQEntry, RetryResult
-from eventsource.projections.operations import Attempted, CatchUp, CaughtUp, Project
+from eventsource.projections.operations import CatchUp, Project
+from eventsource.projections.outcomes import Attempted, CaughtUp
 from eventsource.retry import RetryPolicy
 from eventsource.stores.values import StoredEvent
 from eventsource.types import Headers

@@ -114,6 +114,7 @@ class EventStore(Component, ABC):
         _check_belong(events, aggregate_id, aggregate_type)
         append = Append(aggregate_id, aggregate_type, events, expected_version, check_headers(headers))
         result = await self._perform(self._append, append)
+        announce_append(self.log)
         return result
 
     @final

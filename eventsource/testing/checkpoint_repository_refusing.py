@@ -73,55 +73,61 @@ WRONG_TYPES: dict[str, tuple[str, Use]] = {
 class RefusingContract(CheckpointRepositorySubject):
     """What makes no sense is refused before anything is changed."""
 
-    @pytest.fixture
-    async def begun(self, checkpoints: CheckpointRepository) -> CheckpointRepository:
-        """Return the repository with a checkpoint in it, which a test may not change."""
-        await checkpoints.save_position(VISITS, 5, None, None)
-        return checkpoints
-
     @pytest.mark.parametrize(("argument", "use"), NAMES.values(), ids=NAMES)
-    async def test_an_empty_name_is_refused(self, begun: CheckpointRepository, argument: str, use: NamedUse) -> None:
+    async def test_an_empty_name_is_refused(
+        self, checkpoints: CheckpointRepository, argument: str, use: NamedUse
+    ) -> None:
         """Neither a projection nor an owner is called nothing."""
-        with pytest.raises(ValueError, match=f"{argument} must not be empty"):
-            await use(begun, "")
+        await begin(checkpoints)
 
-        assert await is_untouched(begun)
+        with pytest.raises(ValueError, match=f"{argument} must not be empty"):
+            await use(checkpoints, "")
+
+        assert await is_untouched(checkpoints)
 
     @pytest.mark.parametrize(("argument", "use"), NAMES.values(), ids=NAMES)
     async def test_a_name_that_is_no_text_is_refused(
-        self, begun: CheckpointRepository, argument: str, use: NamedUse
+        self, checkpoints: CheckpointRepository, argument: str, use: NamedUse
     ) -> None:
         """The error names the argument; a projection is named, not given."""
+        await begin(checkpoints)
+
         for name in (None, Opened, VISITS.encode()):
             with pytest.raises(TypeError, match=f"{argument} must be of type str"):
-                await use(begun, name)
+                await use(checkpoints, name)
 
-        assert await is_untouched(begun)
+        assert await is_untouched(checkpoints)
 
     @pytest.mark.parametrize(("argument", "use"), WRONG_TYPES.values(), ids=WRONG_TYPES)
     async def test_arguments_of_another_type_are_refused(
-        self, begun: CheckpointRepository, argument: str, use: Use
+        self, checkpoints: CheckpointRepository, argument: str, use: Use
     ) -> None:
         """The error names the argument."""
+        await begin(checkpoints)
+
         with pytest.raises(TypeError, match=f"{argument} must be "):
-            await use(begun)
+            await use(checkpoints)
 
-        assert await is_untouched(begun)
+        assert await is_untouched(checkpoints)
 
-    async def test_a_negative_position_is_refused(self, begun: CheckpointRepository) -> None:
+    async def test_a_negative_position_is_refused(self, checkpoints: CheckpointRepository) -> None:
         """Positions begin at 0, where nothing was handled."""
-        with pytest.raises(ValueError, match="position must be 0 or more, not -1"):
-            await begun.save_position("unknown", -1, None, None)
+        await begin(checkpoints)
 
-        assert await is_untouched(begun)
+        with pytest.raises(ValueError, match="position must be 0 or more, not -1"):
+            await checkpoints.save_position("unknown", -1, None, None)
+
+        assert await is_untouched(checkpoints)
 
     @pytest.mark.parametrize("seconds", [0, -1, -0.5, float("nan")])
-    async def test_a_lease_for_no_time_is_refused(self, begun: CheckpointRepository, seconds: float) -> None:
+    async def test_a_lease_for_no_time_is_refused(self, checkpoints: CheckpointRepository, seconds: float) -> None:
         """It would be over before it began."""
-        with pytest.raises(ValueError, match="more than 0 seconds"):
-            await begun.acquire_lease(VISITS, "ann", seconds)
+        await begin(checkpoints)
 
-        assert await is_untouched(begun)
+        with pytest.raises(ValueError, match="more than 0 seconds"):
+            await checkpoints.acquire_lease(VISITS, "ann", seconds)
+
+        assert await is_untouched(checkpoints)
 
     @pytest.mark.parametrize(("method", "hook"), HOOKS.items())
     async def test_overriding_a_final_method_names_the_hook(
@@ -132,8 +138,13 @@ class RefusingContract(CheckpointRepositorySubject):
             type("Overriding", (type(checkpoints),), {method: lambda self: None})
 
 
+async def begin(checkpoints: CheckpointRepository) -> None:
+    """Save a checkpoint, which a test may not change."""
+    await checkpoints.save_position(VISITS, 5, None, None)
+
+
 async def is_untouched(checkpoints: CheckpointRepository) -> bool:
-    """Tell whether there is the one checkpoint where it was, and no lease."""
+    """Tell whether there is that checkpoint alone, where it was, and no lease."""
     positions = [(data.projection_name, data.global_position) for data in await checkpoints.get_all_checkpoints()]
     data = await checkpoints.acquire_lease(VISITS, "somebody else", 60)
     return positions == [(VISITS, 5)] and data is not None and (data.events_processed, data.replay_until) == (1, None)

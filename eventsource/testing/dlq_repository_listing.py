@@ -14,14 +14,6 @@ from eventsource.testing.events import Opened
 class ListingContract(DLQRepositorySubject):
     """Entries are found by projection and status, in the order of their first failures, and counted."""
 
-    @pytest.fixture
-    async def of_each_status(self, dead_letters: DLQRepository) -> dict[str, int]:
-        """Return the ids of an entry of each status, by status."""
-        ids = {status: await add(dead_letters) for status in ("failed", "retrying", "resolved")}
-        await dead_letters.mark_retrying(ids["retrying"])
-        await dead_letters.mark_resolved(ids["resolved"], "ann")
-        return ids
-
     async def test_where_nothing_failed_there_is_nothing(self, dead_letters: DLQRepository) -> None:
         """Neither entries nor counts."""
         assert await dead_letters.get_failed_events(status=None) == []
@@ -71,20 +63,20 @@ class ListingContract(DLQRepositorySubject):
         assert ids_of(await dead_letters.get_failed_events(limit=1000)) == ids[::-1]
 
     @pytest.mark.parametrize("status", ["failed", "retrying", "resolved"])
-    async def test_entries_are_found_by_their_status(
-        self, dead_letters: DLQRepository, of_each_status: dict[str, int], status: DLQStatus
-    ) -> None:
+    async def test_entries_are_found_by_their_status(self, dead_letters: DLQRepository, status: DLQStatus) -> None:
         """Only those of the given status are meant."""
+        ids = await add_of_each_status(dead_letters)
+
         entries = await dead_letters.get_failed_events(status=status)
 
-        assert [(entry.id, entry.status) for entry in entries] == [(of_each_status[status], status)]
+        assert [(entry.id, entry.status) for entry in entries] == [(ids[status], status)]
 
-    async def test_failed_entries_are_what_one_asks_for(
-        self, dead_letters: DLQRepository, of_each_status: dict[str, int]
-    ) -> None:
+    async def test_failed_entries_are_what_one_asks_for(self, dead_letters: DLQRepository) -> None:
         """Where no status is given those of status failed are meant, and None means all."""
-        assert ids_of(await dead_letters.get_failed_events()) == [of_each_status["failed"]]
-        assert ids_of(await dead_letters.get_failed_events(status=None, oldest_first=True)) == [1, 2, 3]
+        ids = await add_of_each_status(dead_letters)
+
+        assert ids_of(await dead_letters.get_failed_events()) == [ids["failed"]]
+        assert ids_of(await dead_letters.get_failed_events(status=None, oldest_first=True)) == list(ids.values())
 
     async def test_entries_are_found_by_projection(self, dead_letters: DLQRepository) -> None:
         """Projection and status narrow down the choice together, before the limit does."""
@@ -99,13 +91,12 @@ class ListingContract(DLQRepositorySubject):
         assert ids_of(await dead_letters.get_failed_events(VISITS, limit=1, oldest_first=True)) == [first]
         assert await dead_letters.get_failed_events("VISITS") == []
 
-    async def test_what_is_not_resolved_is_counted(
-        self, dead_letters: DLQRepository, of_each_status: dict[str, int]
-    ) -> None:
+    async def test_what_is_not_resolved_is_counted(self, dead_letters: DLQRepository) -> None:
         """By status; the projections that are concerned are counted once, and the time is that of the oldest."""
+        ids = await add_of_each_status(dead_letters)
         await add(dead_letters)
         await add(dead_letters, projection_name=OPEN_DOORS)
-        oldest = await entry_of(dead_letters, of_each_status["failed"])
+        oldest = await entry_of(dead_letters, ids["failed"])
 
         stats = await dead_letters.get_failure_stats()
 
@@ -151,6 +142,14 @@ class ListingContract(DLQRepositorySubject):
         assert datetime.fromisoformat(count.oldest_failure) == entry.first_failed_at
         assert datetime.fromisoformat(count.most_recent_failure) == entry.last_failed_at
         assert count == ProjectionFailureCount(VISITS, 2, count.oldest_failure, count.most_recent_failure)
+
+
+async def add_of_each_status(dead_letters: DLQRepository) -> dict[str, int]:
+    """Keep an event under each status, and return the ids of the entries by status."""
+    ids = {status: await add(dead_letters) for status in ("failed", "retrying", "resolved")}
+    await dead_letters.mark_retrying(ids["retrying"])
+    await dead_letters.mark_resolved(ids["resolved"], "ann")
+    return ids
 
 
 def ids_of(entries: list[DLQEntry]) -> list[int]:
