@@ -14,10 +14,13 @@ from eventsource_instrumentation.operations import COMPONENTS
 
 logger = logging.getLogger(__name__)
 
+_MAX_AGE = 600.0
+
 APPLICATION = "application"
 KINDS = frozenset({*COMPONENTS, APPLICATION})
 """What can be left out: the kinds of components, and the application's own spans."""
 
+PARENT_MAX_AGE = "OTEL_PYTHON_EVENTSOURCE_PARENT_MAX_AGE"
 EXCLUDED = "OTEL_PYTHON_EVENTSOURCE_EXCLUDED_COMPONENTS"
 REQUEST_HOOK = "OTEL_PYTHON_EVENTSOURCE_REQUEST_HOOK"
 RESPONSE_HOOK = "OTEL_PYTHON_EVENTSOURCE_RESPONSE_HOOK"
@@ -32,8 +35,12 @@ class Config:
         tracer_provider: Makes the spans; the global one if not given.
         meter_provider: Makes the metrics; the global one if not given.
         excluded_components: Kinds of components to leave alone (``event_store``, ``snapshot_store``, ``repository``,
-            ``event_bus``, ``projection``), and ``application`` for the spans of `TracingMixin` and `traced`;
+            ``event_bus``, ``projection``, ``projection_runner``, ``checkpoint_repository``, ``dlq_repository``), and
+            ``application`` for the spans of `TracingMixin` and `traced`;
             ``OTEL_PYTHON_EVENTSOURCE_EXCLUDED_COMPONENTS``, separated by commas.
+        parent_max_age: How old, in seconds, an event may be for what is done with it to belong to the trace that it
+            comes from; of older ones there is a link in a new trace. 600 if not given;
+            ``OTEL_PYTHON_EVENTSOURCE_PARENT_MAX_AGE``.
         request_hook: Called with a recording span, the component and the operation, before the operation;
             ``OTEL_PYTHON_EVENTSOURCE_REQUEST_HOOK=package.module:function``.
         response_hook: Called with a recording span, the component, the operation, and its result or the exception,
@@ -41,17 +48,19 @@ class Config:
 
     Raises:
         TypeError: If a hook is asynchronous or no function.
-        ValueError: If there is no such kind of component.
+        ValueError: If there is no such kind of component, or an age is below 0.
     """
 
     tracer_provider: TracerProvider | None = None
     meter_provider: MeterProvider | None = None
     excluded_components: Iterable[str] = field(default_factory=lambda: _excluded_by_environment())
+    parent_max_age: float = field(default_factory=lambda: _max_age_by_environment())
     request_hook: Hook | None = field(default_factory=lambda: hook_from_environment(REQUEST_HOOK))
     response_hook: Hook | None = field(default_factory=lambda: hook_from_environment(RESPONSE_HOOK))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "excluded_components", _checked(self.excluded_components))
+        _check_age(self.parent_max_age)
         check_hook(self.request_hook)
         check_hook(self.response_hook)
 
@@ -77,6 +86,22 @@ def _excluded_by_environment() -> frozenset[str]:
     except ValueError as error:  # a bad setting must not keep the application from starting
         logger.warning("%s=%r is ignored: %s", EXCLUDED, value, error)
         return frozenset()
+
+
+def _max_age_by_environment() -> float:
+    value = os.environ.get(PARENT_MAX_AGE) or _MAX_AGE
+    try:
+        age = float(value)
+        _check_age(age)
+    except ValueError as error:
+        logger.warning("%s=%r is ignored: %s", PARENT_MAX_AGE, value, error)
+        return _MAX_AGE
+    return age
+
+
+def _check_age(seconds: float) -> None:
+    if not seconds >= 0:
+        raise ValueError(f"parent_max_age must be 0 seconds or more, not {seconds!r}")
 
 
 def _checked(kinds: Iterable[str]) -> frozenset[str]:

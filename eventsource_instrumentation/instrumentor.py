@@ -13,6 +13,7 @@ from opentelemetry.trace import get_tracer
 from eventsource.observability import TracingMixin
 from eventsource_instrumentation.application import ApplicationObserver
 from eventsource_instrumentation.config import APPLICATION, Config
+from eventsource_instrumentation.gauges import switch_off, switch_on
 from eventsource_instrumentation.metrics import Instruments
 from eventsource_instrumentation.operations import COMPONENTS, SCHEMA_URL, TABLE
 from eventsource_instrumentation.package import _instruments
@@ -114,9 +115,11 @@ class EventsourceInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         chosen = {port for kind, port in COMPONENTS.items() if kind not in config.excluded_components}
         rows = {operation: row for operation, row in TABLE.items() if row.owner in chosen}
         instruments = Instruments(meter, [each for row in rows.values() for each in row.measurements])
+        gauges = [each for row in rows.values() for each in row.gauges]
         perform = OperationObserver(rows, tracer, instruments, config).perform
         application = ApplicationObserver(config.tracer_provider).span_context
         try:
+            switch_on(gauges, meter, config.meter_provider)
             for kind, door in _DOORS.items():
                 if kind not in config.excluded_components:
                     door.open(application if kind == APPLICATION else perform)
@@ -126,6 +129,7 @@ class EventsourceInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         _options.update({name: getattr(config, name) for name in options})
 
     def _uninstrument(self, **options: Any) -> None:
+        switch_off()
         for door in _DOORS.values():
             door.close()
         _options.clear()

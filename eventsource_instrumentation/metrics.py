@@ -19,7 +19,13 @@ class Instruments:
     def record(self, measurement: Measurement, observation: Observation) -> None:
         """Record what *observation* adds to the metric of *measurement*; nothing is worked out if nobody measures."""
         instrument = self._instruments[measurement.metric.name]
-        amount = None if _is_idle(instrument) else measurement.amount(observation)
+        if _is_idle(instrument):
+            return
+        for each in (observation,) if measurement.each is None else measurement.each(observation):
+            self._record(instrument, measurement, each)
+
+    def _record(self, instrument: Counter | Histogram, measurement: Measurement, observation: Observation) -> None:
+        amount = measurement.amount(observation)
         if amount is None:
             return
         attributes = evaluate(measurement.attributes, observation)

@@ -1,8 +1,11 @@
 """W3C trace context between spans and headers."""
 
+from collections.abc import Iterable
+
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.propagators.textmap import Getter
+from opentelemetry.trace import Link
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from eventsource.types import Headers
@@ -10,6 +13,8 @@ from eventsource_instrumentation.rows import Carried
 
 _STORED = TraceContextTextMapPropagator()
 _BAGGAGE = "baggage"
+_TRACEPARENT = "traceparent"
+_MOST_LINKS = 128  # what an SDK keeps if nobody tells it otherwise
 
 
 class _AnyCase(Getter[Headers]):
@@ -30,6 +35,21 @@ def parent_from(headers: Headers | None) -> Context | None:
     if not headers or trace.get_current_span().get_span_context().is_valid:
         return None
     return propagate.extract(headers, get_current(), _ANY_CASE)
+
+
+def links_to(headers: Iterable[Headers]) -> list[Link]:
+    """Return a link to each sampled context that is in *headers*: each once, and as many as a span may have."""
+    links: dict[str, Link] = {}
+    for each in headers:
+        found = _ANY_CASE.get(each, _TRACEPARENT)
+        if found is None or (text := found[0]) in links:
+            continue
+        context = trace.get_current_span(_STORED.extract(each, Context(), _ANY_CASE)).get_span_context()
+        if context.is_valid and context.trace_flags.sampled:
+            links[text] = Link(context)
+        if len(links) == _MOST_LINKS:
+            break
+    return list(links.values())
 
 
 def with_current_context(headers: Headers | None, carried: Carried) -> Headers | None:

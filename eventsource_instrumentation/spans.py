@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import INVALID_SPAN, Span, Tracer
+from opentelemetry.trace import INVALID_SPAN, Link, Span, Tracer
 
 from eventsource_instrumentation.config import Config
 from eventsource_instrumentation.current import CurrentContext
 from eventsource_instrumentation.errors import mark_failed
+from eventsource_instrumentation.gauges import watch
 from eventsource_instrumentation.metrics import Instruments
 from eventsource_instrumentation.observation import LazyAttributes, Observation, evaluate
-from eventsource_instrumentation.propagation import parent_from, with_current_context
+from eventsource_instrumentation.propagation import links_to, parent_from, with_current_context
 from eventsource_instrumentation.rows import Row
 from eventsource_instrumentation.safety import Safety
 
@@ -35,6 +37,8 @@ class OperationObserver:
     async def perform(self, perform: Perform, component: Any, hook: Hook, operation: Any) -> Any:
         """Return what *operation* returns; whatever goes wrong here changes neither that nor what it raises."""
         row = self._rows.get(type(operation))
+        if row is not None and row.gauges:
+            watch(row.gauges, component)
         if row is None or not is_instrumentation_enabled():
             return await perform(hook, operation)
         observed = ObservedOperation(self, row, component, operation)
@@ -71,9 +75,9 @@ class ObservedOperation:
     def begin(self) -> Any:
         """Start the span, make it current, and return the operation with the context in its headers."""
         row, operation = self._row, self.observation.operation
-        context = parent_from(operation.headers) if row.headers else None
+        context, links = self._origin()
         if self._is_traced():
-            self._span = self._started_span(context)
+            self._span = self._started_span(context, links)
             context = trace.set_span_in_context(self._span, context)
         if context is not None:
             self._current.enter(context)
@@ -104,16 +108,30 @@ class ObservedOperation:
         self._current.leave(self.observation.error)
 
     def _is_traced(self) -> bool:
-        if not self.observation.component.enable_tracing:
+        if not (self._row.spans and self.observation.component.enable_tracing):
             return False
         return not self._row.inner or trace.get_current_span().is_recording()
 
-    def _started_span(self, parent: Context | None) -> Span:
+    def _origin(self) -> tuple[Context | None, list[Link]]:
+        """Return the parent, None for the current one, and what to link to."""
+        row, operation = self._row, self.observation.operation
+        if row.root and self._is_traced():
+            return Context(), links_to(row.links(operation)) if row.links else []
+        parent = parent_from(operation.headers) if row.headers else None
+        if parent is not None and row.sent_at and self._is_too_old(row.sent_at(operation)):
+            return None, links_to([operation.headers])
+        return parent, []
+
+    def _is_too_old(self, sent_at: datetime) -> bool:
+        return (datetime.now(UTC) - sent_at).total_seconds() > self._observer.config.parent_max_age
+
+    def _started_span(self, parent: Context | None, links: list[Link]) -> Span:
         return self._observer.tracer.start_span(
             self._row.name(self.observation.operation),
             parent,
             self._row.kind,
             LazyAttributes(self._row.at_start, self.observation),
+            links,
             start_time=self._started_at,
             record_exception=False,
             set_status_on_exception=False,

@@ -139,14 +139,16 @@ class ProjectionRunner(Component):
 
     async def stop(self, timeout: float = 30.0) -> None:
         """Finish the event in hand, save the checkpoint, and end; after *timeout* seconds, be cancelled."""
-        task, self._task = self._task, None
+        task = self._task
         if task is None:
             return
         self._halt.stop()
+        self._arrivals.wake_all()
         try:
             await asyncio.wait([task], timeout=timeout)
         finally:
             await self._end(task)
+            self._task = None
         if not task.cancelled():
             task.result()
 
@@ -357,7 +359,7 @@ class ProjectionRunner(Component):
         await asyncio.wait([task], timeout=_GRACE)
 
     def _running_halt(self) -> Halt:
-        if not self.is_running:
+        if not self.is_running or self._halt.is_stopped:
             raise NotConnectedError(
                 f"the runner of {self.projection_name} does not run: use it inside 'async with', or call start() first"
             )

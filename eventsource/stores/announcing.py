@@ -18,7 +18,7 @@ class Wake:
 
     def now(self) -> None:
         """Wake whoever waits, or will; may be called in any thread."""
-        if True:
+        if self._loop is _running_loop():
             self._woken.set()
         else:
             with suppress(RuntimeError):  # the loop is closed, so nobody waits there

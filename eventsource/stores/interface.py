@@ -105,9 +105,7 @@ class EventStore(Component, ABC):
             SerializationError: If an event cannot be written.
         """
         check_aggregate(aggregate_id, aggregate_type)
-        check_type("expected_version", expected_version, int)
-        if expected_version < ExpectedVersion.STREAM_EXISTS:
-            raise ValueError(f"expected_version must be a version or one of ExpectedVersion, not {expected_version}")
+        _check_expected(expected_version)
         events = check_events(events)
         if not events:
             return AppendResult.successful(expected_version)
@@ -272,6 +270,12 @@ class EventStore(Component, ABC):
                 return
             after = page[-1]
             remaining = None if remaining is None else remaining - size
+
+
+def _check_expected(version: int) -> None:
+    check_type("expected_version", version, int)
+    if version < ExpectedVersion.STREAM_EXISTS:
+        raise ValueError(f"expected_version must be a version or one of ExpectedVersion, not {version}")
 
 
 def _check_belong(events: Sequence[DomainEvent], aggregate_id: UUID, aggregate_type: str) -> None:

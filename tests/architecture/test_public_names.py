@@ -26,17 +26,28 @@ PUBLIC = {
     "bus": "EventBus EventHandlerFunc AsyncEventHandler InMemoryEventBus current_headers",
     "protocols": "EventHandler SyncEventHandler FlexibleEventHandler EventSubscriber FlexibleEventSubscriber",
     "exceptions": """
-        AggregateNotFoundError DatabaseError DuplicateEventError EventNotFoundError EventSourceError EventVersionError
-        ForeignEventError NotConnectedError OptimisticLockError ProjectionError
+        AggregateNotFoundError CheckpointConflictError CheckpointError DatabaseError DuplicateEventError
+        EventNotFoundError EventSourceError EventVersionError ForeignEventError NotConnectedError OptimisticLockError
+        ProjectionError
     """,
-    "projections": "Projection DeclarativeProjection",
+    "repositories": """
+        CheckpointRepository InMemoryCheckpointRepository SQLiteCheckpointRepository CheckpointData LagMetrics
+        DLQRepository InMemoryDLQRepository SQLiteDLQRepository DLQEntry DLQStats ProjectionFailureCount
+        EventSourceJSONEncoder
+    """,
+    "projections": """
+        Projection CheckpointTrackingProjection DeclarativeProjection SQLiteProjection ProjectionRunner EventForwarder
+    """,
     "snapshots": """
         Snapshot SnapshotStore InMemorySnapshotStore SQLiteSnapshotStore SnapshotError SnapshotDeserializationError
         SnapshotSchemaVersionError SnapshotNotFoundError
     """,
 }
 LAZY = {
+    "SQLiteCheckpointRepository": "eventsource.projections.checkpoints.sqlite",
+    "SQLiteDLQRepository": "eventsource.projections.dead_letters.sqlite",
     "SQLiteEventStore": "eventsource.stores.sqlite",
+    "SQLiteProjection": "eventsource.projections.sqlite",
     "SQLiteSnapshotStore": "eventsource.snapshots.sqlite",
 }
 

@@ -8,7 +8,12 @@ import pytest
 from eventsource.bus.interface import EventBus
 from eventsource.bus.memory import InMemoryEventBus
 from eventsource.component import Component, implemented_by
-from eventsource.projections.base import DeclarativeProjection
+from eventsource.projections.base import CheckpointTrackingProjection, DeclarativeProjection
+from eventsource.projections.checkpoints.in_memory import InMemoryCheckpointRepository
+from eventsource.projections.checkpoints.interface import CheckpointRepository
+from eventsource.projections.dead_letters.in_memory import InMemoryDLQRepository
+from eventsource.projections.dead_letters.interface import DLQRepository
+from eventsource.projections.sqlite import SQLiteProjection
 from eventsource.stores.in_memory import InMemoryEventStore
 from eventsource.stores.interface import EventStore
 
@@ -141,7 +146,13 @@ class TestFinalMethods:
             (InMemoryEventStore, "read_all", "_read_page"),
             (EventBus, "publish", "_publish"),
             (InMemoryEventBus, "publish", "_publish"),
-            (DeclarativeProjection, "handle", "_project"),
+            (CheckpointTrackingProjection, "handle", "_process_event"),
+            (DeclarativeProjection, "handle", "_process_event"),
+            (SQLiteProjection, "handle", "_process_event"),
+            (CheckpointRepository, "save_position", "_save_checkpoint"),
+            (InMemoryCheckpointRepository, "get_lag_metrics", "_get_checkpoint"),
+            (DLQRepository, "add_failed_event", "_add_failed_event"),
+            (InMemoryDLQRepository, "mark_resolved", "_mark_resolved"),
         ],
     )
     def test_the_ports_guard_their_public_methods(self, port: type, method: str, hook: str) -> None:

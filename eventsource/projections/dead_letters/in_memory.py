@@ -115,7 +115,7 @@ def _failed(add: AddFailedEvent, dlq_id: int, before: DLQEntry | None) -> DLQEnt
         before.first_failed_at if before else add.failed_at,
         add.failed_at,
         error_type=type(add.error).__name__,
-        headers=before.headers if before else add.headers or {},
+        headers=before.headers if before else add.event_headers or {},
     )
 
 

@@ -58,8 +58,8 @@ class DLQRepository(Component, ABC):
         """
         Keep an event that failed and return the id of its entry.
 
-        An event that the projection failed on before keeps its entry, the data and the time of the first failure; the
-        rest is replaced, and its status is ``failed`` again.
+        An event that the projection failed on before keeps its entry, its data and headers, and the time of the
+        first failure; the rest is replaced, and its status is ``failed`` again.
 
         Args:
             event_id: Which event.
@@ -206,7 +206,7 @@ def _message(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as failure:  # whoever wrote the class of the error did not expect this one
-        return f"{type(error).__name__}, whose message cannot be shown: {failure!r}"
+        return f"{type(error).__name__}, whose message cannot be shown: {traceback.format_exception_only(failure)[-1].strip()}"
 
 
 def _writable(text: str) -> str:

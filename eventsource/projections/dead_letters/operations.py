@@ -20,7 +20,7 @@ class AddFailedEvent:
     error_message: str
     error_stacktrace: str
     retry_count: int
-    headers: Headers | None
+    event_headers: Headers | None
     failed_at: datetime
 
 

@@ -148,7 +148,7 @@ def add_dead_letter(add: AddFailedEvent, connection: sqlite3.Connection) -> int:
         add.error_message,
         add.error_stacktrace,
         type(add.error).__name__,
-        pydantic_core.to_json(add.headers).decode() if add.headers else None,
+        pydantic_core.to_json(add.event_headers).decode() if add.event_headers else None,
         add.retry_count,
         as_text(add.failed_at),
         as_text(add.failed_at),

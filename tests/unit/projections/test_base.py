@@ -11,6 +11,8 @@ from eventsource.events.base import DomainEvent
 from eventsource.exceptions import UnhandledEventError
 from eventsource.handlers import handles
 from eventsource.projections.base import DeclarativeProjection, Projection
+from eventsource.projections.checkpoints.in_memory import InMemoryCheckpointRepository
+from eventsource.retry import NoRetryPolicy
 
 
 class Paid(DomainEvent):
@@ -53,7 +55,7 @@ async def test_what_a_handler_raises_reaches_the_caller() -> None:
             raise KeyError("account")
 
     with pytest.raises(KeyError, match="account"):
-        await Failing().handle(Paid(aggregate_id=uuid4()))
+        await Failing(retry_policy=NoRetryPolicy()).handle(Paid(aggregate_id=uuid4()))
 
 
 def test_it_subscribes_to_what_it_handles() -> None:
@@ -115,6 +117,21 @@ def test_a_handler_that_is_not_async_is_refused() -> None:
         Blocking()
 
 
+async def test_a_handler_with_two_parameters_is_given_no_context() -> None:
+    """There is no connection here, but the handler may be one that was written for one."""
+
+    class Contexts(DeclarativeProjection):
+        @handles(Paid)
+        async def on_paid(self, context: object, event: Paid) -> None:
+            self.given = context, event
+
+    contexts, event = Contexts(), Paid(aggregate_id=uuid4())
+
+    await contexts.handle(event)
+
+    assert contexts.given == (None, event)
+
+
 class TestUnhandledEvents:
     async def test_they_are_ignored_by_default(self) -> None:
         """Streams hold more than one projection needs."""
@@ -133,7 +150,17 @@ class TestUnhandledEvents:
         with caplog.at_level(logging.WARNING, "eventsource.handlers.registry"):
             await Careful().handle(Refunded(aggregate_id=uuid4()))
 
-        assert "No handler registered for event type Refunded in Careful" in caplog.text
+        assert caplog.messages == ["No handler registered for event type Refunded in Careful. Available handlers: Paid"]
+
+    @pytest.mark.parametrize("mode", ["ignore", "warn"])
+    async def test_they_count_as_handled(self, mode: str) -> None:
+        """The checkpoint moves on, if they are no errors."""
+        checkpoints, event = InMemoryCheckpointRepository(), Refunded(aggregate_id=uuid4())
+        lenient = type("Lenient", (Totals,), {"unregistered_event_handling": mode})
+
+        await lenient(checkpoint_repo=checkpoints).handle(event)
+
+        assert await checkpoints.get_checkpoint("Lenient") == event.event_id
 
     async def test_they_may_be_errors(self) -> None:
         """For projections that must miss nothing."""
@@ -141,8 +168,12 @@ class TestUnhandledEvents:
         class Strict(Totals):
             unregistered_event_handling = "error"
 
+        strict, event = Strict(retry_policy=NoRetryPolicy()), Refunded(aggregate_id=uuid4())
+
         with pytest.raises(UnhandledEventError, match="Strict has no handler for Refunded"):
-            await Strict().handle(Refunded(aggregate_id=uuid4()))
+            await strict.handle(event)
+
+        assert [entry.event_id for entry in await strict.dead_letters.get_failed_events("Strict")] == [event.event_id]
 
     def test_an_unknown_mode_is_refused(self) -> None:
         """At construction."""

@@ -74,6 +74,16 @@ def eager_threads() -> Iterator[None]:
     sys.setswitchinterval(interval)
 
 
+@pytest.fixture
+def strict_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop in its debug mode: it stands no call from another thread but those that are meant for that."""
+    loop = asyncio.new_event_loop()
+    loop.set_debug(True)
+    yield loop
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
 class TestWake:
     async def test_nothing_wakes_by_itself(self) -> None:
         """Waiting ends with the time that was given for it."""
@@ -119,16 +129,17 @@ class TestWake:
         with pytest.raises(asyncio.CancelledError):
             await waiting
 
-    async def test_another_thread_may_wake(self) -> None:
-        """The loop is told so as other threads have to; in its debug mode it would not stand anything else."""
-        asyncio.get_running_loop().set_debug(True)
-        wake = Wake()
-        waiting = asyncio.create_task(wake.wait(LONG))
-        await asyncio.sleep(0)
+    def test_another_thread_may_wake(self, strict_loop: asyncio.AbstractEventLoop) -> None:
+        """The loop is told so as other threads have to."""
 
-        await asyncio.to_thread(wake.now)
+        async def wait() -> bool:
+            wake = Wake()
+            waiting = asyncio.create_task(wake.wait(LONG))
+            await asyncio.sleep(0)
+            await asyncio.to_thread(wake.now)
+            return await waiting
 
-        assert await waiting
+        assert strict_loop.run_until_complete(wait())
 
     def test_waking_for_a_loop_that_stands_still_counts_when_it_goes_on(self) -> None:
         """Another loop of the same thread is another loop."""
@@ -360,7 +371,6 @@ class TestLogs:
             async with SQLiteEventStore(path) as store:
                 await append_one(store)
 
-        asyncio.get_running_loop().set_debug(True)
         with following(on_file.log) as wake:
             waiting = asyncio.create_task(wake.wait(LONG))
             await asyncio.sleep(0)
