@@ -16,6 +16,7 @@ _MOST_WAITING = 10_000
 _PLAIN = str.maketrans("└├│─✗", "`||-x")
 _SHOWN = {
     es.ATTR_AGGREGATE_TYPE: "{}",
+    es.ATTR_PROJECTION_NAME: "{}",
     es.ATTR_EVENT_TYPE: "{}",
     es.ATTR_EVENT_TYPES: "{}",
     es.ATTR_HANDLER_NAME: "{}",
@@ -129,7 +130,7 @@ def _milliseconds(span: ReadableSpan) -> float:
 def _summary(span: ReadableSpan) -> str:
     attributes = span.attributes or {}
     shown = (form.format(_text(attributes[name])) for name, form in _SHOWN.items() if name in attributes)
-    return "  ".join(shown)
+    return "  ".join((*shown, f"links={len(span.links)}") if span.links else shown)
 
 
 def _text(value: object) -> str:

@@ -73,8 +73,8 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
         name: str | None = None,
     ) -> None:
         self.enable_tracing = enable_tracing
-        self.checkpoints = checkpoint_repo or InMemoryCheckpointRepository(enable_tracing)
-        self.dead_letters = dlq_repo or InMemoryDLQRepository(enable_tracing)
+        self.checkpoints = checkpoint_repo or InMemoryCheckpointRepository(enable_tracing=False)
+        self.dead_letters = dlq_repo or InMemoryDLQRepository(enable_tracing=False)
         self.retry_policy = retry_policy or self._default_policy()
         self._name = name or type(self).__name__
 
@@ -176,10 +176,10 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
 
     async def _retry(self, entry: DLQEntry, event: DomainEvent) -> RetryResult:
         await self.dead_letters.mark_retrying(entry.id)
-        try:
-            with headers_in_hand(entry.headers):
-                await self._perform(self._project, Project(event, replay=True))
-        except Exception as error:  # whatever the handler raises is the answer
+        project = partial(self._perform, self._project, Project(event, replay=True))
+        with headers_in_hand(entry.headers):
+            error = await self._attempts_at(event, sleep).error_of(project)
+        if error is not None:
             return await self._failed_again(entry, error)
         await self.dead_letters.mark_resolved(entry.id, "retry")
         return RetryResult(entry.id, "resolved", entry.event_id)
