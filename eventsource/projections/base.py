@@ -20,7 +20,7 @@ from eventsource.projections.cursor import Cursor
 from eventsource.projections.dead_letters.in_memory import InMemoryDLQRepository
 from eventsource.projections.dead_letters.interface import DLQRepository
 from eventsource.projections.dead_letters.payloads import event_of, payload_of
-from eventsource.projections.dead_letters.values import DLQEntry, RetryResult
+from eventsource.projections.dead_letters.values import DLQEntry, DLQStatus, RetryResult
 from eventsource.projections.followers import Follower
 from eventsource.projections.operations import Call, CatchUp, Project
 from eventsource.projections.outcomes import CaughtUp
@@ -30,6 +30,11 @@ from eventsource.stores.values import StoredEvent
 from eventsource.types import Headers
 
 logger = logging.getLogger(__name__)
+
+REPLAYED = "replay"
+"""Who has resolved the dead letters of a projection that is made anew."""
+
+_UNRESOLVED: tuple[DLQStatus, ...] = ("failed", "retrying")
 
 
 class Projection(ABC):
@@ -107,9 +112,8 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
 
     async def reset(self) -> None:
         """Forget the checkpoint and empty the read model; while a runner is active, use `ProjectionRunner.rebuild`."""
-        logger.warning("Resetting projection %s", self._name)
         await self.checkpoints.reset_checkpoint(self._name)
-        await self._truncate_read_models()
+        await self._empty()
 
     async def get_checkpoint(self) -> str | None:
         """Return the id of the last event that was handled, if any was."""
@@ -166,8 +170,7 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
 
     async def _begin(self, checkpoint: CheckpointData, owner: str) -> None:
         if checkpoint.replay_until is not None:
-            logger.warning("Resetting projection %s", self._name)
-            await self._truncate_read_models()
+            await self._empty()
         await super()._begin(checkpoint, owner)
 
     async def _skip_unreadable(self, bad: UnreadableEvent, error: SerializationError) -> None:
@@ -189,6 +192,15 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
             entry.event_id, self._name, entry.event_type, entry.event_data, error, entry.retry_count + 1
         )
         return RetryResult(entry.id, "failed", entry.event_id, error)
+
+    async def _empty(self) -> None:
+        """Empty the read model; dead letters need no retry then, for their events are handled again."""
+        logger.warning("Resetting projection %s", self._name)
+        await self._truncate_read_models()
+        for status in _UNRESOLVED:
+            while entries := await self.dead_letters.get_failed_events(self._name, status):
+                for entry in entries:
+                    await self.dead_letters.mark_resolved(entry.id, REPLAYED)
 
     async def _process_and_track(self, event: DomainEvent) -> None:
         await self._perform(self._project, Project(event))

@@ -281,6 +281,7 @@ class ProjectionRunner(Component):
                 await self._projection._begin(checkpoint, self._owner)
             self._cursor = cursor = self._cursor_at(checkpoint)
             logger.info("Projection %s goes on from position %d", name, cursor.position)
+            self._arrivals.arrived(cursor.position)
             try:
                 with woken_by_appends(self._store.log, self._wake):
                     await self._follow(cursor)

@@ -20,7 +20,7 @@ from eventsource.handlers.registry import (
 )
 from eventsource.headers import current_headers, headers_in_hand
 from eventsource.projections.attempts import Failure
-from eventsource.projections.base import CheckpointTrackingProjection
+from eventsource.projections.base import REPLAYED, CheckpointTrackingProjection
 from eventsource.projections.checkpoints.operations import ResetCheckpoint, SaveCheckpoint
 from eventsource.projections.checkpoints.sqlite import (
     SQLiteCheckpointRepository,
@@ -32,7 +32,12 @@ from eventsource.projections.cursor import Cursor
 from eventsource.projections.dead_letters.interface import failed_event
 from eventsource.projections.dead_letters.operations import AddFailedEvent, MarkResolved
 from eventsource.projections.dead_letters.payloads import payload_of
-from eventsource.projections.dead_letters.sqlite import SQLiteDLQRepository, add_dead_letter, resolve_dead_letter
+from eventsource.projections.dead_letters.sqlite import (
+    SQLiteDLQRepository,
+    add_dead_letter,
+    resolve_all_dead_letters,
+    resolve_dead_letter,
+)
 from eventsource.projections.dead_letters.values import DLQEntry, RetryResult
 from eventsource.projections.operations import CatchUp, Project
 from eventsource.projections.outcomes import Attempted, CaughtUp
@@ -120,7 +125,6 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
 
     async def reset(self) -> None:
         """Forget the checkpoint and empty the read model, both or nothing; for a runner, use its `rebuild`."""
-        logger.warning("Resetting projection %s", self._name)
         await self._connected.write(self._reset)
 
     def _create_tables(self, connection: sqlite3.Connection) -> None:
@@ -152,8 +156,6 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
         return CaughtUp(cursor.position, tuple(attempts))
 
     async def _begin(self, checkpoint: CheckpointData, owner: str) -> None:
-        if checkpoint.replay_until is not None:
-            logger.warning("Resetting projection %s", self._name)
         await self._connected.write(partial(self._begin_at_once, checkpoint, owner))
 
     async def _retry(self, entry: DLQEntry, event: DomainEvent) -> RetryResult:
@@ -265,12 +267,17 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
 
     def _begin_at_once(self, checkpoint: CheckpointData, owner: str, connection: sqlite3.Connection) -> None:
         if checkpoint.replay_until is not None:
-            self._empty_tables(connection)
+            self._empty_at_once(connection)
         move_checkpoint(SaveCheckpoint(self._name, None, None, 0, owner=owner, events=0), connection)
 
     def _reset(self, connection: sqlite3.Connection) -> None:
         begin_again(ResetCheckpoint(self._name, None), connection)
+        self._empty_at_once(connection)
+
+    def _empty_at_once(self, connection: sqlite3.Connection) -> None:
+        logger.warning("Resetting projection %s", self._name)
         self._empty_tables(connection)
+        resolve_all_dead_letters(self._name, REPLAYED, connection)
 
     def _create(self, connection: sqlite3.Connection) -> None:
         super()._create(connection)

@@ -206,7 +206,8 @@ def _message(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as failure:  # whoever wrote the class of the error did not expect this one
-        return f"{type(error).__name__}, whose message cannot be shown: {traceback.format_exception_only(failure)[-1].strip()}"
+        reason = traceback.format_exception_only(failure)[-1].strip()
+        return f"{type(error).__name__}, whose message cannot be shown: {reason}"
 
 
 def _writable(text: str) -> str:

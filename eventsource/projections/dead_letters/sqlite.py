@@ -1,7 +1,7 @@
 """Dead letters in a SQLite file."""
 
 import sqlite3
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from os import PathLike
 from typing import Any, ClassVar
@@ -65,6 +65,10 @@ WHERE projection_name = coalesce(?, projection_name) AND status = coalesce(?, st
 ORDER BY first_failed_at {{order}}, id {{order}} LIMIT ?
 """
 _RESOLVE = "UPDATE dead_letter_queue SET status = 'resolved', resolved_at = ?, resolved_by = ? WHERE id = ?"
+_RESOLVE_ALL = """
+UPDATE dead_letter_queue SET status = 'resolved', resolved_at = ?, resolved_by = ?
+WHERE projection_name = ? AND status != 'resolved'
+"""
 _RETRY = "UPDATE dead_letter_queue SET status = 'retrying', resolved_at = NULL, resolved_by = NULL WHERE id = ?"
 _STATS = """
 SELECT count(*) FILTER (WHERE status = 'failed'), count(*) FILTER (WHERE status = 'retrying'),
@@ -156,6 +160,11 @@ def add_dead_letter(add: AddFailedEvent, connection: sqlite3.Connection) -> int:
     connection.execute(_ADD, (*key, *values))
     ((dlq_id,),) = connection.execute(_ID, key)
     return int(dlq_id)
+
+
+def resolve_all_dead_letters(projection_name: str, resolved_by: str, connection: sqlite3.Connection) -> None:
+    """Note that no entry of a projection needs attention any more, as a part of somebody's transaction."""
+    connection.execute(_RESOLVE_ALL, (as_text(datetime.now(UTC)), resolved_by, projection_name))
 
 
 def resolve_dead_letter(mark: MarkResolved, connection: sqlite3.Connection) -> bool:
