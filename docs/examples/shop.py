@@ -1,6 +1,7 @@
-"""An event-sourced shop on a SQLite file, with its traces and metrics."""
+"""An event-sourced shop on a SQLite file, with its read models, traces and metrics."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import UUID, uuid4
@@ -14,7 +15,10 @@ from eventsource import (
     DeclarativeAggregate,
     DeclarativeProjection,
     DomainEvent,
+    EventForwarder,
     InMemoryEventBus,
+    ProjectionRunner,
+    SQLiteCheckpointRepository,
     SQLiteEventStore,
     SQLiteSnapshotStore,
     handles,
@@ -98,15 +102,19 @@ class Article(DeclarativeAggregate[Stock]):
 
 
 class Sales(DeclarativeProjection):
-    """How many pieces of each article were sold."""
+    """How many pieces of each article were sold, by the sale, so that a sale that comes twice counts once."""
 
     def __init__(self) -> None:
         super().__init__(enable_tracing=True)
-        self.pieces: dict[str, int] = {}
+        self._pieces: dict[UUID, tuple[str, int]] = {}
+
+    def of(self, name: str) -> int:
+        """Return how many pieces of an article were sold."""
+        return sum(pieces for article, pieces in self._pieces.values() if article == name)
 
     @handles(Sold)
     async def _on_sold(self, event: Sold) -> None:
-        self.pieces[event.name] = self.pieces.get(event.name, 0) + event.pieces
+        self._pieces[event.event_id] = event.name, event.pieces
 
 
 class Shop(TracingMixin):
@@ -130,49 +138,85 @@ class Shop(TracingMixin):
             await self._articles.execute(article_id, lambda article: article.sell(pieces, customer))
 
 
-async def trade(database: Path) -> None:
+async def trade(events: SQLiteEventStore, snapshots: SQLiteSnapshotStore) -> None:
     """Run the shop for a moment."""
-    bus, sales = InMemoryEventBus(), Sales()
-    bus.subscribe_all(sales)
-    async with SQLiteEventStore(database) as events, SQLiteSnapshotStore(database) as snapshots:
-        articles = AggregateRepository(
-            events, Article, "Article", event_publisher=bus, snapshot_store=snapshots, snapshot_threshold=3
+    articles = AggregateRepository(events, Article, "Article", snapshot_store=snapshots, snapshot_threshold=3)
+    shop = Shop(articles)
+    print("An article is put on the shelf.")
+    tea = await shop.open("Tea", 10)
+    print("\nTwo customers order at once: one of them meets a conflict and is tried again.")
+    await asyncio.gather(shop.order(tea, 2, "Ada"), shop.order(tea, 1, "Grace"))
+    print("\nThe next order finds a snapshot, and replays nothing.")
+    await shop.order(tea, 4, "Edsger")
+    print("\nThe last one wants more than there is.")
+    try:
+        await shop.order(tea, 5, "Barbara")
+    except SoldOutError as error:
+        print(f"Refused: {error}")
+
+
+async def send_receipts(events: SQLiteEventStore, checkpoints: SQLiteCheckpointRepository) -> None:
+    """Publish the sales that are in the log, each in the trace of its order."""
+    print("\nReceipts are sent by a bus, which is given what is in the log: the traces of the orders go on.")
+    async with InMemoryEventBus() as bus:
+        bus.subscribe(Sold, lambda sold: print(f"Receipt: {sold.pieces} x {sold.name} for {sold.customer}"))
+        async with EventForwarder(events, bus, checkpoints, name="receipts", event_types=[Sold]) as forwarder:
+            await forwarder.wait_for()
+
+
+async def report(events: SQLiteEventStore, metrics: RecordedMetrics) -> None:
+    """Bring the read model up to date, and show the metrics."""
+    sales = Sales()
+    async with ProjectionRunner(events, sales, checkpoint_interval=0, lag_interval=0.1) as runner:
+        runner.pause()
+        await wait_until(lambda: runner.lag is not None)
+        lag = metrics.total("eventsource.projection.lag")
+        print(
+            f"\nThe read model is {lag:g} events behind. It catches up: one page, with links to where they come from."
         )
-        shop = Shop(articles)
-        print("An article is put on the shelf.")
-        tea = await shop.open("Tea", 10)
-        print("\nTwo customers order at once: one of them meets a conflict and is tried again.")
-        await asyncio.gather(shop.order(tea, 2, "Ada"), shop.order(tea, 1, "Grace"))
-        print("\nThe next order finds a snapshot, and replays nothing.")
-        await shop.order(tea, 4, "Edsger")
-        print("\nThe last one wants more than there is.")
-        try:
-            await shop.order(tea, 5, "Barbara")
-        except SoldOutError as error:
-            print(f"Refused: {error}", end="\n\n")
-        stock = (await articles.load(tea)).state
-        print(f"\nSold: {sales.pieces}, left: {stock and stock.pieces}, events: {await events.get_global_position()}")
+        runner.resume()
+        await runner.wait_for()
+        await wait_until(lambda: runner.lag is not None and runner.lag.events == 0)
+        print(f"\nSold: {sales.of('Tea')} x Tea, position: {runner.position}")
+        print("\nMetrics")
+        show(metrics)
+
+
+async def wait_until(true: Callable[[], bool]) -> None:
+    """Return as soon as *true* says so."""
+    while not true():  # noqa: ASYNC110 - the lag is looked up every now and then, and tells nobody
+        await asyncio.sleep(0.01)
 
 
 def show(metrics: RecordedMetrics) -> None:
     """Print what was counted and measured."""
     for point in sorted(metrics.points, key=lambda each: each.name):
         value = f"{point.value:g}"
-        if point.unit == "s":
+        if point.unit == "s" and point.boundaries:
             value = f"{point.count} x {point.value / point.count * 1000:.2f} ms"
         labels = " ".join(f"{name.removeprefix('eventsource.')}={text!s}" for name, text in point.attributes.items())
         print(f"{point.name:<42} {value:>14}  {labels}")
 
 
+async def run(database: Path, metrics: RecordedMetrics) -> None:
+    """Trade, and then look at what the log has."""
+    async with (
+        SQLiteEventStore(database) as events,
+        SQLiteSnapshotStore(database) as snapshots,
+        SQLiteCheckpointRepository(database) as checkpoints,
+    ):
+        await trade(events, snapshots)
+        await send_receipts(events, checkpoints)
+        await report(events, metrics)
+
+
 def main() -> None:
-    """Switch telemetry on, trade, and show what was seen."""
+    """Switch telemetry on and run the shop."""
     traces, metrics = TracerProvider(), RecordedMetrics()
     traces.add_span_processor(SimpleSpanProcessor(TraceTreeExporter()))
     EventsourceInstrumentor().instrument(tracer_provider=traces, meter_provider=metrics.provider)
     with TemporaryDirectory() as directory:
-        asyncio.run(trade(Path(directory, "shop.db")))
-    print("\nMetrics")
-    show(metrics)
+        asyncio.run(run(Path(directory, "shop.db"), metrics))
 
 
 if __name__ == "__main__":
