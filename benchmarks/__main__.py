@@ -1,18 +1,23 @@
-"""Run all benchmarks, or those that are named: python -m benchmarks [appending] [loading] [telemetry] [publishing]."""
+"""
+Run all benchmarks, or those that are named.
+
+Usage: python -m benchmarks [appending] [loading] [following] [telemetry] [publishing]
+"""
 
 import asyncio
 import os
 import platform
 import sqlite3
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent))  # behind an installed package, also for `python benchmarks`
 
-from benchmarks.measuring import ROUNDS, Figure
+from benchmarks.measuring import ROUNDS, Figure, Latency
 
-ALL = ("appending", "loading", "telemetry", "publishing")
+ALL = ("appending", "loading", "following", "telemetry", "publishing")
 
 
 def main(names: list[str]) -> int:
@@ -29,15 +34,25 @@ def main(names: list[str]) -> int:
     return 0
 
 
-def show(figures: list[Figure]) -> None:
-    """Print a table."""
-    rows = [
-        (each.what, _time(each.seconds), each.peer, _time(each.peer_seconds), f"{each.ratio:.2f}") for each in figures
+def show(results: Sequence[Figure | Latency]) -> None:
+    """Print a table of the figures, and one of the latencies."""
+    figures = [
+        (each.what, _time(each.seconds), each.peer, _time(each.peer_seconds), f"{each.ratio:.2f}")
+        for each in results
+        if isinstance(each, Figure)
     ]
-    titles = ("", "takes", "peer", "takes", "ratio")
+    latencies = [(each.what, _time(each.median), _time(each.p99)) for each in results if isinstance(each, Latency)]
+    _print_table(("", "takes", "peer", "takes", "ratio"), figures)
+    _print_table(("", "median", "p99"), latencies)
+
+
+def _print_table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    if not rows:
+        return
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     for cells in (titles, *rows):
-        aligned = (f"{cell:{'>' if number in (1, 3, 4) else '<'}{widths[number]}}" for number, cell in enumerate(cells))
+        columns = zip(titles, cells, widths, strict=True)
+        aligned = (f"{cell:{'<' if title in ('', 'peer') else '>'}{width}}" for title, cell, width in columns)
         print("  " + "  ".join(aligned))
 
 

@@ -47,7 +47,7 @@ class Config:
             after the operation; ``OTEL_PYTHON_EVENTSOURCE_RESPONSE_HOOK=package.module:function``.
 
     Raises:
-        TypeError: If a hook is asynchronous or no function.
+        TypeError: If a hook is asynchronous or no function, or an age is no number.
         ValueError: If there is no such kind of component, or an age is below 0.
     """
 
@@ -100,6 +100,8 @@ def _max_age_by_environment() -> float:
 
 
 def _check_age(seconds: float) -> None:
+    if not isinstance(seconds, int | float):
+        raise TypeError(f"parent_max_age must be a number of seconds, not {seconds!r}")
     if not seconds >= 0:
         raise ValueError(f"parent_max_age must be 0 seconds or more, not {seconds!r}")
 

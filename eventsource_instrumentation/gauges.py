@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from threading import Lock
 from typing import Any
 from weakref import WeakSet
 
@@ -12,6 +13,7 @@ from eventsource_instrumentation.rows import Gauge
 
 _watched: dict[str, WeakSet[Any]] = {}
 """The components that each gauge reports on, by its name."""
+_changing = Lock()  # metrics may be collected in any thread
 
 
 class _Switch:
@@ -49,14 +51,17 @@ def switch_off() -> None:
 
 def watch(gauges: Iterable[Gauge], component: Any) -> None:
     """Let *gauges* report on *component* for as long as it lives."""
-    for gauge in gauges:
-        _watched.setdefault(gauge.metric.name, WeakSet()).add(component)
+    with _changing:
+        for gauge in gauges:
+            _watched.setdefault(gauge.metric.name, WeakSet()).add(component)
 
 
 def _observe(gauge: Gauge, provider: MeterProvider | None, options: CallbackOptions) -> Iterator[Observation]:
     if not _switch.lets_report(gauge.metric.name, provider):
         return
-    for component in tuple(_watched.get(gauge.metric.name, ())):
+    with _changing:
+        components = tuple(_watched.get(gauge.metric.name, ()))
+    for component in components:
         value = gauge.reading(component) if component.enable_metrics else None
         if value is not None:
             yield Observation(value, {name: get(component) for name, get in gauge.attributes.items()})

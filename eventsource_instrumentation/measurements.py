@@ -100,8 +100,10 @@ _HANDLE_DURATION = Metric(
 
 def _attempts_of_page(observed: Observation) -> Iterator[Observation]:
     """Yield the attempts that were made together, each as if it had passed the projection's door by itself."""
-    for attempt in observed.result.attempts if observed.result else ():
-        each = Observation(observed.component, Project(attempt.event, observed.operation.replay))
+    projection = observed.component._projection
+    attempts = observed.result.attempts if observed.result else ()
+    for attempt in attempts if attempts and projection.enable_metrics else ():
+        each = Observation(projection, Project(attempt.event, observed.operation.replay))
         each.duration, each.error = attempt.seconds, attempt.error
         yield each
 
@@ -126,7 +128,7 @@ HANDLED_IN_PAGE = _handled(_attempts_of_page)
 def _behind(name: str, unit: str, description: str, reading: Callable[[Any], float]) -> Gauge:
     return Gauge(
         Metric(name, "observable gauge", unit, description),
-        lambda runner: None if runner.lag is None else reading(runner.lag),
+        lambda runner: None if (lag := runner.lag) is None else reading(lag),
         {es.ATTR_PROJECTION_NAME: lambda runner: runner.projection_name},
     )
 

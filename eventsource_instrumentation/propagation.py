@@ -11,10 +11,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from eventsource.types import Headers
 from eventsource_instrumentation.rows import Carried
 
+MOST_LINKS = 128
+"""How many links a span may have: what an SDK keeps if nobody tells it otherwise."""
+
 _STORED = TraceContextTextMapPropagator()
 _BAGGAGE = "baggage"
 _TRACEPARENT = "traceparent"
-_MOST_LINKS = 128  # what an SDK keeps if nobody tells it otherwise
 
 
 class _AnyCase(Getter[Headers]):
@@ -47,7 +49,7 @@ def links_to(headers: Iterable[Headers]) -> list[Link]:
         context = trace.get_current_span(_STORED.extract(each, Context(), _ANY_CASE)).get_span_context()
         if context.is_valid and context.trace_flags.sampled:
             links[text] = Link(context)
-        if len(links) == _MOST_LINKS:
+        if len(links) == MOST_LINKS:
             break
     return list(links.values())
 

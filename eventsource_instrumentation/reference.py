@@ -12,7 +12,8 @@ from eventsource.aggregates.loaded import SnapshotOutcome
 from eventsource.observability import attributes as constants
 from eventsource_instrumentation.config import Config
 from eventsource_instrumentation.operations import COMPONENTS, TABLE, UNOBSERVED
-from eventsource_instrumentation.rows import Measurement, Row
+from eventsource_instrumentation.propagation import MOST_LINKS
+from eventsource_instrumentation.rows import Metric, Row
 
 _PAGE = """\
 # Telemetry: spans, metrics and options
@@ -27,8 +28,12 @@ attribute that has no value is left out. A span that fails has the status ERROR,
 name of the exception's class; the exception is recorded as an event, a validation error without the input that it
 quotes. A cancelled operation has `{error_type}`, and neither status nor event.
 
-A component with `enable_tracing=False` has no spans. That is the default of projections and of nothing else. "Only
-inside another" means that there is a span only inside one that is recorded, so that polling alone emits nothing.
+A component with `enable_tracing=False` has no spans. That is the default of projections, of the checkpoints and dead
+letters that they keep in memory or in the file of their read model, and of nothing else. "Only inside another" means
+that there is a span only inside one that is recorded, so that polling alone emits nothing.
+
+{roots} has no parent, whatever is current: it begins a trace of its own. It has links to the
+contexts that are stored beside its events: to those that are sampled, to each once, and to {most_links} at most.
 
 {spans}
 
@@ -37,6 +42,9 @@ These operations emit nothing: {unobserved}.
 ### Context in headers
 
 {headers}
+
+Where nothing is current, the context in the headers of the call is the parent. {ageing} has a
+link to it in a trace of its own instead if the first of its events is older than `parent_max_age`.
 
 ### Names of attributes
 
@@ -50,6 +58,9 @@ conventions, and two of metrics alone: `source` is `snapshot` or `stream`; `outc
 Where `{error_type}` is among the attributes, failed operations are measured too. A component with
 `enable_metrics = False`, an attribute of its class or of the object, has no metrics. Histograms in seconds have these
 bucket boundaries: {boundaries}.
+
+An observable gauge has a value for each component that lives and has something to tell when metrics are collected; what
+it tells was looked up by the latest operation of the name that it is "recorded with".
 
 {metrics}
 
@@ -74,6 +85,9 @@ def render() -> str:
         spans=_table("component | operation | span | kind | at start | at end | only inside another", _spans()),
         outcomes=_codes(get_args(SnapshotOutcome)),
         unobserved=_codes(sorted(operation.__name__ for operation in UNOBSERVED)),
+        roots=_codes(name for row in TABLE.values() if row.root for name in row.spans),
+        most_links=MOST_LINKS,
+        ageing=_codes(name for row in TABLE.values() if row.sent_at for name in row.spans),
         headers=_table("span | what becomes of the headers of the call", _headers()),
         attributes=_table("attribute | constant", _attributes()),
         boundaries=", ".join(f"{boundary:g}" for boundary in _boundaries()),
@@ -85,6 +99,8 @@ def render() -> str:
 def _spans() -> Iterator[Iterable[str]]:
     kinds = {port: kind for kind, port in COMPONENTS.items()}
     for row in TABLE.values():
+        if not row.spans:
+            continue
         yield (
             f"`{kinds[row.owner]}`",
             f"`{row.operation.__name__}`",
@@ -105,25 +121,28 @@ def _headers() -> Iterator[Iterable[str]]:
 def _attributes() -> Iterator[Iterable[str]]:
     names = {getattr(constants, constant): constant for constant in constants.__all__}
     emitted = {name for row in TABLE.values() for name in (*row.at_start, *row.at_end)}
-    emitted |= {name for _, measurement in _measurements() for name in measurement.attribute_names}
+    emitted |= {name for _, _, attributes in _measured() for name in attributes}
     for name in sorted(emitted):
         yield f"`{name}`", f"`{names[name]}`" if name in names else ""
 
 
 def _metrics() -> Iterator[Iterable[str]]:
-    for metric in dict.fromkeys(measurement.metric for _, measurement in _measurements()):
-        found = [(row, each) for row, each in _measurements() if each.metric == metric]
-        attributes = dict.fromkeys(name for _, each in found for name in each.attribute_names)
-        spans = dict.fromkeys(name for row, _ in found for name in row.spans)
-        yield f"`{metric.name}`", metric.kind, f"`{metric.unit}`", metric.description, _codes(attributes), _codes(spans)
+    for metric in dict.fromkeys(metric for _, metric, _ in _measured()):
+        found = [(row, attributes) for row, each, attributes in _measured() if each == metric]
+        attributes = dict.fromkeys(name for _, each in found for name in each)
+        sources = dict.fromkeys(name for row, _ in found for name in row.spans or (row.operation.__name__,))
+        kind, unit = metric.kind, f"`{metric.unit}`"
+        yield f"`{metric.name}`", kind, unit, metric.description, _codes(attributes), _codes(sources)
 
 
-def _measurements() -> Iterator[tuple[Row, Measurement]]:
-    return ((row, measurement) for row in TABLE.values() for measurement in row.measurements)
+def _measured() -> Iterator[tuple[Row, Metric, Iterable[str]]]:
+    for row in TABLE.values():
+        yield from ((row, each.metric, each.attribute_names) for each in row.measurements)
+        yield from ((row, each.metric, each.attributes) for each in row.gauges)
 
 
 def _boundaries() -> tuple[float, ...]:
-    seconds = {each.metric.boundaries for _, each in _measurements() if each.metric.unit == "s"}
+    seconds = {metric.boundaries for _, metric, _ in _measured() if metric.kind == "histogram" and metric.unit == "s"}
     (boundaries,) = seconds
     return boundaries or ()
 

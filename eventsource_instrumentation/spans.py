@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeAlias
 
 from opentelemetry import trace
@@ -38,7 +39,7 @@ class OperationObserver:
         """Return what *operation* returns; whatever goes wrong here changes neither that nor what it raises."""
         row = self._rows.get(type(operation))
         if row is not None and row.gauges:
-            watch(row.gauges, component)
+            self.safely(partial(watch, row.gauges, component))
         if row is None or not is_instrumentation_enabled():
             return await perform(hook, operation)
         observed = ObservedOperation(self, row, component, operation)

@@ -88,6 +88,13 @@ class SharedConnection(sqlite3.Connection):
         raise _not_yours("with")
 
 
+def _result_of(job: Job[Result], connection: sqlite3.Connection) -> Result:
+    try:
+        return job(connection)
+    except StopIteration as error:  # no future can carry it: whoever waits would wait for ever
+        raise RuntimeError("what was to be done raised StopIteration") from error
+
+
 def _not_yours(method: str) -> DatabaseError:
     return DatabaseError(
         f"connection.{method}: the transaction is shared with others, and is committed for all of them; "
@@ -111,7 +118,7 @@ class SQLiteDatabase:
         self._owner = OwningLoop(f"the SQLite database {path!r}")
         self._group: GroupCommit[Job[Any], Committed] = GroupCommit(self._commit)
         self._writer = ThreadPoolExecutor(1, "eventsource-sqlite-writer")
-        self._reader = self._writer if path == MEMORY else ThreadPoolExecutor(_READERS, "eventsource-sqlite-reader")
+        self._reader = self._writer if path == MEMORY else self._readers()
 
     async def write(self, job: Job[Any]) -> Committed:
         """
@@ -148,6 +155,12 @@ class SQLiteDatabase:
         finally:
             await asyncio.to_thread(self._shut_down)
 
+    def _readers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_READERS, "eventsource-sqlite-reader", initializer=self._become_reader)
+
+    def _become_reader(self) -> None:
+        self._of_thread.is_reader = True
+
     def _hop(self, executor: ThreadPoolExecutor, work: Callable[[], Result]) -> "asyncio.Future[Result]":
         return asyncio.get_running_loop().run_in_executor(executor, copy_context().run, work)
 
@@ -165,7 +178,7 @@ class SQLiteDatabase:
     def _attempt(self, connection: sqlite3.Connection, job: Job[Any], shared: int) -> Committed | Exception:
         try:
             connection.execute("SAVEPOINT job")
-            result = job(connection)
+            result = _result_of(job, connection)
             connection.execute("RELEASE job")
             return Committed(result, shared)
         except Exception as error:  # each job gets its own answer, and the other jobs theirs
@@ -179,7 +192,7 @@ class SQLiteDatabase:
         try:
             connection = self._connection()
             with _transaction(connection, "BEGIN"):
-                return job(connection)
+                return _result_of(job, connection)
         except _REFUSALS as error:
             raise self._explained(error) from error
 
@@ -216,6 +229,8 @@ class SQLiteDatabase:
         self._connections.append(connection)
         _set_journal_mode(connection, self.options)
         connection.execute(f"PRAGMA synchronous = {self.options.synchronous}")
+        if getattr(self._of_thread, "is_reader", False):
+            connection.execute("PRAGMA query_only = ON")
         return connection
 
     def _shut_down(self) -> None:

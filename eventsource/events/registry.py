@@ -9,7 +9,7 @@ from typing import TypeVar, overload
 from eventsource.events.base import DomainEvent
 from eventsource.events.checks import check_event_class
 from eventsource.events.upcasting import Upcaster, check_upcasters
-from eventsource.exceptions import EventSourceError
+from eventsource.exceptions import EventSourceError, UnreadableEvent
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ TEvent = TypeVar("TEvent", bound=DomainEvent)
 
 
 class EventTypeNotFoundError(EventSourceError, KeyError):
-    """No class is registered under this name."""
+    """No class is registered under this name; ``unreadable`` says which stored event has it, if one was read."""
 
     def __init__(self, event_type: str, available_types: list[str]) -> None:
         super().__init__(
@@ -27,6 +27,7 @@ class EventTypeNotFoundError(EventSourceError, KeyError):
         )
         self.event_type = event_type
         self.available_types = available_types
+        self.unreadable: UnreadableEvent | None = None
 
     def __str__(self) -> str:  # a KeyError would show the message quoted
         return str(self.args[0])

@@ -21,7 +21,7 @@ class Cursor:
         halt: Whether to go on.
         every: Save it after so many events.
         interval: Or after so many seconds.
-        on_move: Called with the position each time that it has moved.
+        on_move: Called with the position each time that it has moved, and again when that is saved.
     """
 
     def __init__(
@@ -106,6 +106,7 @@ class Cursor:
             events=self._count,
         )
         self.saved, self._count = position, 0
+        self._on_move(position)
 
     def _move_to(self, position: int) -> None:
         if self.saved == self.position:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from eventsource.cancellation import is_being_cancelled
 from eventsource.projections.checkpoints.interface import CheckpointRepository
 from eventsource.projections.checkpoints.values import CheckpointData
 from eventsource.projections.halt import Halt
@@ -58,7 +59,10 @@ class Leadership:
             await asyncio.sleep(self._seconds / 3)
             try:
                 on_renewal(await self._checkpoints.acquire_lease(self._name, self._owner, self._seconds))
-            except Exception as error:  # the next attempt may succeed, and no checkpoint moves without the lease
+            except (Exception, asyncio.CancelledError) as error:
+                if is_being_cancelled():
+                    raise
+                # The next attempt may succeed, and no checkpoint moves without the lease.
                 logger.warning("The lease of projection %s was not renewed: %s", self._name, error)
 
     async def _release(self) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from eventsource.events.base import DomainEvent
+from eventsource.events.registry import EventTypeNotFoundError
 from eventsource.exceptions import SerializationError, UnreadableEvent
 from eventsource.projections.operations import CatchUp
 from eventsource.stores.interface import EventStore
@@ -35,10 +36,11 @@ class Pages:
         """
         Return the next page after *position*, maybe without events; None at the end of the log.
 
-        A page lies on one side of *replay_until*.
+        A page lies on one side of *replay_until*, and ends before an event that cannot be read.
 
         Raises:
-            UnreadableEventFound: If the first event of the page cannot be read; those before it are a page.
+            EventTypeNotFoundError: If the class of the page's first event is not registered.
+            UnreadableEventFound: If the page's first event cannot be read for another reason.
         """
         head = await self._store.get_global_position()  # first: what is appended meanwhile may be in the page, or not
         if head <= position:
@@ -46,14 +48,15 @@ class Pages:
         end = head if replay_until is None else min(head, replay_until)
         try:
             events = await self._read(position, end)
-        except SerializationError as error:
-            bad = error.unreadable
-            if bad is None:
+        except (EventTypeNotFoundError, SerializationError) as error:
+            if (bad := error.unreadable) is None:
                 raise
             end = bad.global_position - 1
             events = await self._read(position, end) if end > position else ()
-            if not events:
+            if not events and isinstance(error, SerializationError):
                 raise UnreadableEventFound(bad, error) from error
+            if not events:
+                raise
         to_position = events[-1].global_position if len(events) == self._size else end
         return CatchUp(tuple(events), position, to_position, replay_until is not None)
 
@@ -62,7 +65,7 @@ class Pages:
         options = ReadOptions(from_position=position, limit=1, event_types=self._event_types)
         try:
             page = await self._store.read_page(options=options)
-        except SerializationError as error:
+        except (EventTypeNotFoundError, SerializationError) as error:
             if error.unreadable is None:
                 raise
             return error.unreadable.stored_at

@@ -44,8 +44,8 @@ def progress_bar() -> Iterator[OnProgress]:
         def show(progress: ReplayProgress) -> None:
             name = progress.projection_name
             if name not in tasks:
-                tasks[name] = bar.add_task(name, total=progress.target)
-            bar.update(tasks[name], completed=progress.position, total=progress.target)
+                tasks[name] = bar.add_task(name, total=1.0)
+            bar.update(tasks[name], completed=progress.fraction)
 
         yield show
 

@@ -134,6 +134,7 @@ class ProjectionRunner(Component):
             raise RuntimeError(f"the runner of {self.projection_name} runs already: make another one, or stop it first")
         self._wake = Wake()
         self._halt = Halt(self._wake)
+        self._failure, self._failures = None, 0
         # An empty context: whatever is current where it is started must not be so for ever.
         self._task = asyncio.create_task(self._run(), name=f"run {self.projection_name}", context=Context())
 
@@ -148,8 +149,7 @@ class ProjectionRunner(Component):
             await asyncio.wait([task], timeout=timeout)
         finally:
             await self._end(task)
-            self._task = None
-        if not task.cancelled():
+        if task.done() and not task.cancelled():
             task.result()
 
     async def run(self) -> None:

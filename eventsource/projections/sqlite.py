@@ -1,5 +1,6 @@
 """Projections whose read model is in SQLite: what they write and their checkpoint are one transaction."""
 
+import asyncio
 import logging
 import sqlite3
 import time
@@ -12,6 +13,7 @@ from typing import Any, ClassVar
 from eventsource.databases.sqlite import MEMORY, SQLiteOptions, Synchronous, is_outage
 from eventsource.databases.sqlite_stores import SQLiteBacked
 from eventsource.events.base import DomainEvent
+from eventsource.exceptions import ProjectionError
 from eventsource.handlers.registry import (
     HandlerRegistry,
     UnregisteredEventHandling,
@@ -35,6 +37,7 @@ from eventsource.projections.dead_letters.payloads import payload_of
 from eventsource.projections.dead_letters.sqlite import (
     SQLiteDLQRepository,
     add_dead_letter,
+    is_resolved,
     resolve_all_dead_letters,
     resolve_dead_letter,
 )
@@ -170,6 +173,23 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
             return await self._failed_again(entry, error)
         return RetryResult(entry.id, "resolved" if done else "resolved before", entry.event_id)
 
+    async def _failed_again(self, entry: DLQEntry, error: Exception) -> RetryResult:
+        async def keep(add: AddFailedEvent) -> bool:
+            kept: bool = (await self._connected.write(partial(_keep_unless_resolved, entry.id, add))).result
+            return kept
+
+        add = failed_event(
+            entry.event_id,
+            self._name,
+            entry.event_type,
+            entry.event_data,
+            error,
+            retry_count=entry.retry_count + 1,
+            headers=entry.headers,
+        )
+        kept = await self.dead_letters._perform(keep, add)
+        return RetryResult(entry.id, "failed" if kept else "resolved before", entry.event_id, error)
+
     async def _commit(self, events: Sequence[StoredEvent], to_position: int, cursor: Cursor) -> list[Attempted]:
         """Handle *events* and move the checkpoint, up to the first event that fails, as one transaction."""
         job = partial(self._handle_page, events, to_position, cursor.saved, cursor.owner)
@@ -252,8 +272,11 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
         if handler is None:
             report_unhandled(self, event, self.unregistered_event_handling, self._handlers.get_subscribed_events())
             return
-        with headers_in_hand(headers):
-            handler.handler(connection, event)
+        try:
+            with headers_in_hand(headers):
+                handler.handler(connection, event)
+        except asyncio.CancelledError as error:  # it would cancel all whose writes share the transaction
+            raise ProjectionError(self._name, event.event_id, "the handler was cancelled") from error
 
     def _handle_tracked(self, event: DomainEvent, headers: Headers, connection: sqlite3.Connection) -> None:
         self._call(event, headers, connection)
@@ -290,3 +313,11 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
 def _keep_dead_letter(add: AddFailedEvent, save: SaveCheckpoint, connection: sqlite3.Connection) -> None:
     add_dead_letter(add, connection)
     move_checkpoint(save, connection)
+
+
+def _keep_unless_resolved(dlq_id: int, add: AddFailedEvent, connection: sqlite3.Connection) -> bool:
+    """Keep the failure of another attempt, and tell so, unless the event has been handled meanwhile."""
+    if is_resolved(dlq_id, connection):
+        return False
+    add_dead_letter(add, connection)
+    return True

@@ -147,7 +147,7 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
                 stored_at=queries.moment(stored_at),
                 headers=_headers(row) if headers else {},
             )
-        except SerializationError as error:
+        except (EventTypeNotFoundError, SerializationError) as error:
             error.unreadable = _unreadable(row)
             raise
 

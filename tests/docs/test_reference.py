@@ -31,13 +31,16 @@ def test_the_page_has_what_an_operation_emits(row) -> None:
     """Spans, attributes and metrics of each operation are there by name."""
     emitted = {*row.spans, *row.at_start, *row.at_end}
     emitted |= {name for each in row.measurements for name in (each.metric.name, *each.attribute_names)}
+    emitted |= {name for each in row.gauges for name in (each.metric.name, *each.attributes)}
 
     missing = [name for name in emitted if f"`{name}`" not in render()]
 
     assert missing == []
 
 
-@pytest.mark.parametrize("variable", [config.EXCLUDED, config.REQUEST_HOOK, config.RESPONSE_HOOK])
+@pytest.mark.parametrize(
+    "variable", [config.EXCLUDED, config.PARENT_MAX_AGE, config.REQUEST_HOOK, config.RESPONSE_HOOK]
+)
 def test_the_page_has_each_variable_of_the_environment(variable: str) -> None:
     """It stands in the row of the option that is called like it."""
     option = variable.removeprefix("OTEL_PYTHON_EVENTSOURCE_").lower()

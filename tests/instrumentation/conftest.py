@@ -1,8 +1,9 @@
 """Doors to observe, a tour through everything that can be done with them, and telemetry to switch on and off."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,12 +14,19 @@ from eventsource import (
     AggregateRepository,
     DeclarativeAggregate,
     DeclarativeProjection,
+    EventForwarder,
+    EventStore,
+    ExpectedVersion,
+    InMemoryCheckpointRepository,
+    InMemoryDLQRepository,
     InMemoryEventBus,
     InMemoryEventStore,
     InMemorySnapshotStore,
+    ProjectionRunner,
     handles,
 )
-from eventsource.testing.events import DOOR, Opened
+from eventsource.retry import RetryConfig
+from eventsource.testing.events import DOOR, Opened, opened
 from eventsource_instrumentation import EventsourceInstrumentor
 from eventsource_instrumentation.recording import Recording
 
@@ -105,28 +113,110 @@ def openings() -> Callable[..., Openings]:
 
 
 @pytest.fixture
+def checkpoints() -> InMemoryCheckpointRepository:
+    """How far each projection has come."""
+    return InMemoryCheckpointRepository()
+
+
+@pytest.fixture
+def dead_letters() -> InMemoryDLQRepository:
+    """What no projection could handle."""
+    return InMemoryDLQRepository()
+
+
+@pytest.fixture
+def append(store: InMemoryEventStore, door: UUID) -> Callable[..., Awaitable[int]]:
+    """Appends so many events at once, each with the fields given, and returns the position of the last."""
+
+    async def append_to(count: int, log: EventStore = store, **fields: Any) -> int:
+        result = await log.append_events(door, DOOR, opened(door, count, **fields), ExpectedVersion.ANY)
+        return result.global_position
+
+    return append_to
+
+
+@pytest.fixture
+def runner_of(store: InMemoryEventStore) -> Callable[..., ProjectionRunner]:
+    """Makes a runner that looks often, begins again soon, and looks up its lag when it starts."""
+
+    def make(projection: Any, log: EventStore = store, **options: Any) -> ProjectionRunner:
+        defaults = {
+            "poll_interval": 0.02,
+            "lag_interval": 3600.0,
+            "restart_backoff": RetryConfig(initial_delay=0.001, max_delay=0.001, jitter=0.0),
+        }
+        return ProjectionRunner(log, projection, **{**defaults, **options})
+
+    return make
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    """Waits until something is so."""
+
+    async def wait(is_so: Callable[[], object]) -> None:
+        async with asyncio.timeout(20):
+            while not is_so():  # noqa: ASYNC110 - nobody announces it
+                await asyncio.sleep(0.001)
+
+    return wait
+
+
+@pytest.fixture
 def tour(
-    store: InMemoryEventStore, snapshots: InMemorySnapshotStore, door: UUID, new_door: NewDoor
+    store: InMemoryEventStore,
+    snapshots: InMemorySnapshotStore,
+    checkpoints: InMemoryCheckpointRepository,
+    dead_letters: InMemoryDLQRepository,
+    door: UUID,
+    new_door: NewDoor,
 ) -> Callable[[Tracer], Awaitable[None]]:
     """Does everything once that there is to be observed."""
 
     async def go(tracer: Tracer) -> None:
-        async with InMemoryEventBus() as bus:
-            bus.subscribe_all(Openings(enable_tracing=True))
-            doors = AggregateRepository(store, Door, DOOR, bus, snapshots)
-            made = new_door(1)
-            await doors.save(made)
-            snapshot = await doors.create_snapshot(made)
-            await doors.load(made.aggregate_id)
-            await doors.exists(made.aggregate_id)
+        doors = AggregateRepository(store, Door, DOOR, snapshot_store=snapshots)
+        made = new_door(1)
+        await doors.save(made)
+        snapshot = await doors.create_snapshot(made)
+        await doors.load(made.aggregate_id)
+        await doors.exists(made.aggregate_id)
         await snapshots.snapshot_exists(snapshot.aggregate_id, DOOR)
         await snapshots.delete_snapshot(snapshot.aggregate_id, DOOR)
         await snapshots.delete_snapshots_by_type(DOOR)
+        await _forward(store)
+        await _use_dead_letters(dead_letters, door)
         with tracer.start_as_current_span("batch"):
             await store.read_page()
             await store.read_page(str(door))
+            await _use_checkpoints(checkpoints, door)
 
     return go
+
+
+async def _forward(store: InMemoryEventStore) -> None:
+    bus = InMemoryEventBus()
+    bus.subscribe_all(Openings(enable_tracing=True))
+    async with bus, EventForwarder(store, bus, InMemoryCheckpointRepository(enable_tracing=False)) as forwarder:
+        await forwarder.wait_for(timeout=20)
+
+
+async def _use_checkpoints(checkpoints: InMemoryCheckpointRepository, event_id: UUID) -> None:
+    await checkpoints.update_checkpoint("openings", event_id, "Opened")
+    await checkpoints.save_position("openings", 1, event_id, "Opened")
+    await checkpoints.get_position("openings")
+    await checkpoints.get_all_checkpoints()
+    await checkpoints.reset_checkpoint("openings")
+
+
+async def _use_dead_letters(dead_letters: InMemoryDLQRepository, event_id: UUID) -> None:
+    entry_id = await dead_letters.add_failed_event(event_id, "openings", "Opened", {}, ValueError("stuck"), 3)
+    await dead_letters.get_failed_events("openings")
+    await dead_letters.get_failed_event_by_id(entry_id)
+    await dead_letters.mark_retrying(entry_id)
+    await dead_letters.mark_resolved(entry_id, "hand")
+    await dead_letters.get_failure_stats()
+    await dead_letters.get_projection_failure_counts()
+    await dead_letters.delete_resolved_events()
 
 
 @pytest.fixture

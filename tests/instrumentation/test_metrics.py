@@ -327,6 +327,7 @@ async def test_points_can_be_written_as_json(store: InMemoryEventStore, door: UU
 def test_no_id_is_an_attribute_of_a_metric() -> None:
     """Every id would be a series of its own, for ever."""
     names = {name for row in TABLE.values() for each in row.measurements for name in each.attribute_names}
+    names |= {name for row in TABLE.values() for each in row.gauges for name in each.attributes}
 
     assert names
     assert [name for name in names if name.endswith((".id", "_id")) or "position" in name or "version" in name] == []
@@ -334,7 +335,7 @@ def test_no_id_is_an_attribute_of_a_metric() -> None:
 
 def test_one_name_is_one_instrument() -> None:
     """Rows that share a metric agree on kind, unit, description and boundaries."""
-    metrics = [each.metric for row in TABLE.values() for each in row.measurements]
+    metrics = [each.metric for row in TABLE.values() for each in (*row.measurements, *row.gauges)]
 
     by_name = {metric.name: metric for metric in metrics}
     assert all(by_name[metric.name] == metric for metric in metrics)

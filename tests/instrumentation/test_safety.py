@@ -1,7 +1,8 @@
 """Telemetry that fails is no business of the application."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,18 @@ from opentelemetry import propagate, trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import Sampler, SamplingResult
 
-from eventsource import AppendResult, InMemoryEventBus, InMemoryEventStore, OptimisticLockError
+from eventsource import (
+    AppendResult,
+    EventForwarder,
+    InMemoryCheckpointRepository,
+    InMemoryEventBus,
+    InMemoryEventStore,
+    OptimisticLockError,
+    ProjectionRunner,
+)
 from eventsource.observability import TracingMixin
 from eventsource.testing.event_bus_subject import Recorder
 from eventsource.testing.events import DOOR, Opened, opened
@@ -47,6 +57,10 @@ class BrokenAtEnd(SpanProcessor):
     on_end = fail
 
 
+class BrokenExporter(SpanExporter):
+    export = fail
+
+
 class BrokenPropagator(TextMapPropagator):
     extract = fail
     inject = fail
@@ -68,6 +82,7 @@ OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "sampler": lambda: {"tracer_provider": TracerProvider(sampler=BrokenSampler(), shutdown_on_exit=False)},
     "processor at start": lambda: {"tracer_provider": provider_with(BrokenAtStart())},
     "processor at end": lambda: {"tracer_provider": provider_with(BrokenAtEnd())},
+    "exporter": lambda: {"tracer_provider": provider_with(SimpleSpanProcessor(BrokenExporter()))},
 }
 
 
@@ -112,6 +127,38 @@ class TestWhateverBreaks:
         )
 
         assert recorder.events == events
+
+    async def test_projections_catch_up(
+        self,
+        append: Callable[..., Awaitable[int]],
+        openings: Callable[..., Any],
+        runner_of: Callable[..., ProjectionRunner],
+    ) -> None:
+        """Without a second attempt, and the lag is looked up."""
+        await append(3)
+        projection = openings(checkpoint_repo=InMemoryCheckpointRepository(), enable_tracing=True)
+
+        async with runner_of(projection) as runner:
+            await runner.wait_for(timeout=20)
+            failure, lag = runner.failure, runner.lag
+
+        assert (projection.count, failure) == (3, None)
+        assert lag is not None
+
+    async def test_what_is_forwarded_arrives(
+        self, store: InMemoryEventStore, append: Callable[..., Awaitable[int]]
+    ) -> None:
+        """Fresh or old, with the context that is stored, if there is one."""
+        bus, recorder = InMemoryEventBus(), Recorder()
+        bus.subscribe(Opened, recorder)
+        await append(2, occurred_at=datetime(2024, 5, 1, tzinfo=UTC))
+        await append(1)
+
+        async with EventForwarder(store, bus, InMemoryCheckpointRepository()) as forwarder:
+            await forwarder.wait_for(timeout=20)
+            failure = forwarder.failure
+
+        assert ([event.number for event in recorder.events], failure) == ([1, 2, 1], None)
 
     async def test_nothing_is_current_afterwards(self, store: InMemoryEventStore, door: UUID) -> None:
         """What was begun is undone."""

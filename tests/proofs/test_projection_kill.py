@@ -8,11 +8,12 @@ from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from uuid import UUID
 
 from eventsource.projections.checkpoints.sqlite import SQLiteCheckpointRepository
 from eventsource.stores.sqlite import SQLiteEventStore
-from eventsource.stores.values import ReadOptions
-from eventsource.testing.events import Opened
+from eventsource.stores.values import ExpectedVersion, ReadOptions
+from eventsource.testing.events import DOOR, Opened
 
 PROJECTION = "openings"
 LEASE = 0.3
@@ -59,8 +60,12 @@ def _run_through_kills(
     start: Callable[..., "subprocess.Popen[str]"],
     size: Callable[[int, int], int],
 ) -> list[str]:
-    """Kill both runners at random moments of a flow of events, let them catch up, and return the ids of the log."""
-    events, kills, seconds = size(1_500, 20_000), size(4, 30), size(4, 90)
+    """
+    Kill both runners at random moments of a flow of events, let them catch up, and return the ids of the log.
+
+    In the end the one that has led last is killed for good, so that the other one has to.
+    """
+    events, kills, seconds = size(800, 20_000), size(4, 30), size(2.5, 90)
     doomed = _moments(events, kills)
 
     def begin(runner: str, life: int) -> "subprocess.Popen[str]":
@@ -72,15 +77,15 @@ def _run_through_kills(
     for number, _ in enumerate(flowing.stdout):
         if number in doomed:
             runner, life = doomed[number]
-            running[runner].kill()
-            assert running[runner].wait() == -9
+            _kill(running[runner])
             running[runner] = begin(runner, life)
     assert flowing.wait() == 0
+    _, last = _seen_in(read_model)[0][-1]
+    _kill(running.pop(last[0]))
+    asyncio.run(_append_one(path))
     log = asyncio.run(_log_once_handled(path, [*running.values()]))
-    for process in running.values():
-        process.kill()
-        assert process.wait() == -9
-    assert len(log) == events
+    _kill(*running.values())
+    assert len(log) == events + 1
     return log
 
 
@@ -89,6 +94,18 @@ def _moments(events: int, kills: int) -> dict[int, tuple[str, int]]:
     random, section = Random(events), events // (2 * kills)
     turns = ((runner, life) for life in range(1, kills + 1) for runner in "AB")
     return {section * number + random.randrange(section): turn for number, turn in enumerate(turns)}
+
+
+def _kill(*processes: "subprocess.Popen[str]") -> None:
+    for process in processes:
+        process.kill()
+        assert process.wait() == -9
+
+
+async def _append_one(path: Path) -> None:
+    event = Opened(aggregate_id=UUID(int=1))
+    async with SQLiteEventStore(path) as store:
+        await store.append_events(event.aggregate_id, DOOR, [event], ExpectedVersion.ANY)
 
 
 async def _log_once_handled(path: Path, running: list["subprocess.Popen[str]"]) -> list[str]:

@@ -173,6 +173,11 @@ def resolve_dead_letter(mark: MarkResolved, connection: sqlite3.Connection) -> b
     return connection.execute(f"{_RESOLVE} AND status != 'resolved'", values).rowcount > 0
 
 
+def is_resolved(dlq_id: int, connection: sqlite3.Connection) -> bool:
+    """Tell whether an entry is resolved, as a part of somebody's transaction."""
+    return connection.execute(f"{_GET} AND status = 'resolved'", (dlq_id,)).fetchone() is not None
+
+
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 

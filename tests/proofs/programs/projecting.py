@@ -46,6 +46,7 @@ class Plain(DeclarativeProjection):
 
     @handles(Opened)
     async def on_opened(self, event: Opened) -> None:
+        await asyncio.sleep(0.001)  # work that takes time, so that most kills come in the middle of a page
         self.connection.execute("BEGIN IMMEDIATE")
         count(self.connection, event, self.runner)
         self.connection.execute("COMMIT")

@@ -41,6 +41,7 @@ class Visits(CheckpointTrackingProjection):
         super().__init__(**{"retry_policy": NoRetryPolicy(), **options})
         self.failures = list(failures)
         self.attempted = 0
+        self.was_attempted = asyncio.Event()
         self.seen: list[DomainEvent] = []
 
     def subscribed_to(self) -> list[type[DomainEvent]]:
@@ -48,6 +49,7 @@ class Visits(CheckpointTrackingProjection):
 
     async def _process_event(self, event: DomainEvent) -> None:
         self.attempted += 1
+        self.was_attempted.set()
         if self.failures:
             raise self.failures.pop(0)
         self.seen.append(event)
@@ -170,8 +172,7 @@ class TestAttempts:
         """A caller that is cancelled is no failure of the event."""
         visits = Visits(ValueError("first"), retry_policy=ExponentialBackoffRetryPolicy(RetryConfig(1, 600.0, 600.0)))
         task = asyncio.create_task(visits.handle(event))
-        while visits.attempted == 0:
-            await asyncio.sleep(0)
+        await visits.was_attempted.wait()
 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -311,9 +312,9 @@ class TestLagMetrics:
 
 
 def test_repositories_are_its_own_if_none_are_given() -> None:
-    """Two projections share nothing by accident."""
+    """Two projections share nothing by accident, and nobody makes spans for what is in memory only."""
     first, second = Visits(enable_tracing=True), Visits()
 
     assert first.checkpoints is not second.checkpoints
     assert first.dead_letters is not second.dead_letters
-    assert (first.checkpoints.enable_tracing, second.dead_letters.enable_tracing) == (True, False)
+    assert (first.checkpoints.enable_tracing, first.dead_letters.enable_tracing) == (False, False)

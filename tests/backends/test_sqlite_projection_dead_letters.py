@@ -1,0 +1,146 @@
+"""Dead letters of projections in a SQLite file: each is handled once, whoever tries it again, and however often."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from eventsource.events.registry import EventRegistry, EventTypeNotFoundError
+from eventsource.headers import current_headers
+from eventsource.projections.dead_letters.values import DLQEntry, RetryResult
+from eventsource.testing.events import Opened, opened
+
+
+def refuse(connection: sqlite3.Connection, event: Opened) -> None:
+    raise LookupError("no room")
+
+
+async def keep(visits: Any, *events: Opened) -> list[int]:
+    """Keep *events* as dead letters and return the ids of their entries."""
+    return [
+        await visits.dead_letters.add_failed_event(
+            event.event_id,
+            "visits",
+            event.event_type,
+            event.model_dump_json(),
+            LookupError("no room"),
+            1,
+            headers={"request": str(event.number)},
+        )
+        for event in events
+    ]
+
+
+async def status(visits: Any, dlq_id: int) -> str:
+    entry = await visits.dead_letters.get_failed_event_by_id(dlq_id)
+    return str(entry.status)
+
+
+@pytest.fixture
+async def rivals(path: Path, visits_of: Any) -> AsyncIterator[list[Any]]:
+    """The same projection twice, on connections of their own, as in two processes."""
+    async with visits_of(path) as first, visits_of(path, busy_timeout=20_000) as second:
+        yield [first, second]
+
+
+async def test_one_that_was_mended_is_written_and_resolved(visits: Any, door: UUID) -> None:
+    """The checkpoint stays where it is."""
+    (dlq_id,) = await keep(visits, *opened(door, 1))
+
+    result = await visits.retry_dead_letter(dlq_id)
+
+    assert (result.outcome, await visits.numbers(), await status(visits, dlq_id)) == ("resolved", [1], "resolved")
+    assert await visits.get_checkpoint() is None
+
+
+async def test_one_that_fails_again_leaves_its_reason_only(visits: Any, door: UUID) -> None:
+    """What its handler had written is undone, and the attempt is counted."""
+    (dlq_id,) = await keep(visits, *opened(door, 1))
+    visits.do = refuse
+
+    result = await visits.retry_dead_letter(dlq_id)
+
+    assert (result.outcome, type(result.error), await visits.numbers()) == ("failed", LookupError, [])
+    assert (await status(visits, dlq_id), await visits.failed()) == ("failed", [("no room", 2)])
+
+
+async def test_all_are_tried_in_the_order_in_which_they_failed(visits: Any, door: UUID) -> None:
+    """With their headers in hand; one that fails again does not hold up the others."""
+    headers: list[str] = []
+    await keep(visits, *opened(door, 3))
+
+    def note(connection: sqlite3.Connection, event: Opened) -> None:
+        headers.append(current_headers()["request"])
+        if event.number == 2:
+            raise LookupError("still no room")
+
+    visits.do = note
+
+    results = await visits.retry_dead_letters()
+
+    assert [result.outcome for result in results] == ["resolved", "failed", "resolved"]
+    assert (await visits.numbers(), headers) == ([1, 3], ["1", "2", "3"])
+
+
+async def test_one_that_is_tried_by_many_at_once_is_handled_once(rivals: list[Any], door: UUID) -> None:
+    """One of them handles it, and the others are told so."""
+    (dlq_id,) = await keep(rivals[0], *opened(door, 1))
+
+    results = await asyncio.gather(*(visits.retry_dead_letter(dlq_id) for visits in rivals * 4))
+
+    assert sorted(result.outcome for result in results) == ["resolved"] + ["resolved before"] * 7
+    assert await rivals[0].numbers() == [1]
+
+
+async def test_a_failure_does_not_take_back_what_another_attempt_has_resolved(
+    path: Path, visits_of: Any, door: UUID
+) -> None:
+    """Or the event would be handled a second time by whoever comes next."""
+
+    class Overtaken(visits_of):  # type: ignore[misc]
+        async def _failed_again(self, entry: DLQEntry, error: Exception) -> RetryResult:
+            self.do = None
+            self.other = await self.retry_dead_letter(entry.id)
+            return await super()._failed_again(entry, error)
+
+    async with Overtaken(path, refuse) as visits:
+        (dlq_id,) = await keep(visits, *opened(door, 1))
+
+        first, later = await visits.retry_dead_letter(dlq_id), await visits.retry_dead_letter(dlq_id)
+
+        assert (visits.other.outcome, first.outcome, later.outcome) == ("resolved", *["resolved before"] * 2)
+        assert (await visits.numbers(), await visits.failed()) == ([1], [])
+
+
+async def test_one_that_was_resolved_by_hand_is_left_alone(visits: Any, door: UUID) -> None:
+    """Nothing is tried."""
+    (dlq_id,) = await keep(visits, *opened(door, 1))
+    await visits.dead_letters.mark_resolved(dlq_id, "ann")
+
+    result = await visits.retry_dead_letter(dlq_id)
+
+    assert (result.outcome, await visits.numbers()) == ("resolved before", [])
+
+
+async def test_one_of_another_projection_is_unknown(path: Path, visits: Any, visits_of: Any, door: UUID) -> None:
+    """Though it is in the same file."""
+    (dlq_id,) = await keep(visits, *opened(door, 1))
+
+    async with visits_of(path, name="other") as other:
+        result = await other.retry_dead_letter(dlq_id)
+
+    assert (result.outcome, await status(visits, dlq_id)) == ("unknown", "failed")
+
+
+async def test_one_that_nobody_can_read_waits(visits: Any, door: UUID) -> None:
+    """The registry that was given does not know its type."""
+    (dlq_id,) = await keep(visits, *opened(door, 1))
+
+    (result,) = await visits.retry_dead_letters(event_registry=EventRegistry())
+
+    assert (result.outcome, type(result.error)) == ("unreadable", EventTypeNotFoundError)
+    assert await status(visits, dlq_id) == "failed"
