@@ -83,7 +83,7 @@ SENT_MESSAGES = Measurement(
 )
 DEAD_LETTERS = Measurement(
     Metric("eventsource.dlq.events", "counter", "{event}", "Events that became dead letters."),
-    lambda o: 1 if o.error is None else None,
+    lambda o: 1 if o.error is None and o.result is not False else None,  # which says that it was not kept after all
     {
         es.ATTR_PROJECTION_NAME: lambda o: o.operation.projection_name,
         ERROR_TYPE: lambda o: error_type(o.operation.error),
@@ -100,7 +100,7 @@ _HANDLE_DURATION = Metric(
 
 def _attempts_of_page(observed: Observation) -> Iterator[Observation]:
     """Yield the attempts that were made together, each as if it had passed the projection's door by itself."""
-    projection = observed.component._projection
+    projection = observed.component.projection
     attempts = observed.result.attempts if observed.result else ()
     for attempt in attempts if attempts and projection.enable_metrics else ():
         each = Observation(projection, Project(attempt.event, observed.operation.replay))

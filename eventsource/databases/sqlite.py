@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import local
-from typing import Any, Literal, NamedTuple, Self, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from eventsource.databases.group_commit import GroupCommit
 from eventsource.databases.owning_loop import OwningLoop
+from eventsource.databases.sqlite_connections import COMMIT, RELEASE, ROLLBACK, SAVEPOINT, UNDO, SharedConnection
 from eventsource.exceptions import DatabaseError
 
 Result = TypeVar("Result")
@@ -69,37 +70,11 @@ class Committed(NamedTuple):
     shared: int
 
 
-class SharedConnection(sqlite3.Connection):
-    """A connection whose transactions are the database's: a job is a part of one, and does not end it."""
-
-    def commit(self) -> None:
-        """Refuse to end the transaction."""
-        raise _not_yours("commit")
-
-    def rollback(self) -> None:
-        """Refuse to end the transaction."""
-        raise _not_yours("rollback")
-
-    def executescript(self, script: str) -> sqlite3.Cursor:
-        """Refuse to run a script, which would commit first."""
-        raise _not_yours("executescript")
-
-    def __enter__(self) -> Self:
-        raise _not_yours("with")
-
-
 def _result_of(job: Job[Result], connection: sqlite3.Connection) -> Result:
     try:
         return job(connection)
     except StopIteration as error:  # no future can carry it: whoever waits would wait for ever
         raise RuntimeError("what was to be done raised StopIteration") from error
-
-
-def _not_yours(method: str) -> DatabaseError:
-    return DatabaseError(
-        f"connection.{method}: the transaction is shared with others, and is committed for all of them; "
-        "use execute and executemany, and raise an exception to undo what was written"
-    )
 
 
 class SQLiteDatabase:
@@ -177,15 +152,15 @@ class SQLiteDatabase:
 
     def _attempt(self, connection: sqlite3.Connection, job: Job[Any], shared: int) -> Committed | Exception:
         try:
-            connection.execute("SAVEPOINT job")
+            connection.execute(SAVEPOINT)
             result = _result_of(job, connection)
-            connection.execute("RELEASE job")
+            connection.execute(RELEASE)
             return Committed(result, shared)
         except Exception as error:  # each job gets its own answer, and the other jobs theirs
             if not connection.in_transaction:  # SQLite gave up the whole transaction, as it does on a full disk
                 raise
             undo(connection)
-            connection.execute("RELEASE job")
+            connection.execute(RELEASE)
             return self._explained(error, "nothing was written") if isinstance(error, _REFUSALS) else error
 
     def _read(self, job: Job[Result]) -> Result:
@@ -247,7 +222,7 @@ def is_outage(error: Exception) -> bool:
 
 def undo(connection: sqlite3.Connection) -> None:
     """Undo what the running job has written so far; what others wrote in the same transaction stays."""
-    connection.execute("ROLLBACK TO job")
+    connection.execute(UNDO)
 
 
 @contextmanager
@@ -255,10 +230,10 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
     connection.execute(begin)
     try:
         yield
-        connection.execute("COMMIT")
+        connection.execute(COMMIT)
     except BaseException:
         if connection.in_transaction:
-            connection.execute("ROLLBACK")
+            connection.execute(ROLLBACK)
         raise
 
 

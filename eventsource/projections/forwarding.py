@@ -89,8 +89,7 @@ class _Forwarding(Follower):
         raise error  # what cannot be read cannot be published, and what comes later must not overtake it
 
     async def _project_page(self, page: CatchUp, cursor: Cursor) -> CaughtUp:
-        # In a task of its own, for before Python 3.13 a task stays marked as cancelled whose group of tasks has failed.
-        await asyncio.create_task(self._publish_page(page))
+        await self._publish_page(page)
         for stored in page.events:
             await cursor.handled(stored)
         await cursor.save()

@@ -27,7 +27,7 @@ class Leadership:
         self._owner = owner
         self._seconds = seconds
 
-    async def acquire(self, halt: Halt, wake: Wake) -> CheckpointData | None:
+    async def acquire(self, halt: Halt, wake: Wake, on_refusal: Callable[[], None]) -> CheckpointData | None:
         """Wait for the lease and return the checkpoint, None if *halt* says to leave before."""
         while not halt.is_ending:
             wake.clear()
@@ -36,6 +36,7 @@ class Leadership:
             elif checkpoint := await self._checkpoints.acquire_lease(self._name, self._owner, self._seconds):
                 return checkpoint
             else:
+                on_refusal()
                 await halt.sleep(self._seconds / 10)
         return None
 

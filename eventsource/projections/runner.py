@@ -94,6 +94,11 @@ class ProjectionRunner(Component):
         self._failures = 0
 
     @property
+    def projection(self) -> Follower:
+        """What it runs."""
+        return self._projection
+
+    @property
     def projection_name(self) -> str:
         """What the projection is called."""
         return self._projection.projection_name
@@ -134,7 +139,7 @@ class ProjectionRunner(Component):
             raise RuntimeError(f"the runner of {self.projection_name} runs already: make another one, or stop it first")
         self._wake = Wake()
         self._halt = Halt(self._wake)
-        self._failure, self._failures = None, 0
+        self._be_well()
         # An empty context: whatever is current where it is started must not be so for ever.
         self._task = asyncio.create_task(self._run(), name=f"run {self.projection_name}", context=Context())
 
@@ -201,7 +206,7 @@ class ProjectionRunner(Component):
         await checkpoints.reset_checkpoint(name, replay_until=target)
         halt.interrupt()
         while True:
-            data = await checkpoints.get_checkpoint_data(name)
+            data = await self._checkpoint()
             position = data.global_position or 0 if data else 0
             if on_progress is not None:
                 on_progress(ReplayProgress(name, position, target))
@@ -246,7 +251,9 @@ class ProjectionRunner(Component):
         while True:
             try:
                 await self._perform(self._refresh_lag, RefreshLag())
-            except Exception as error:  # the next one may succeed; until then the lag is what it was
+            except (Exception, asyncio.CancelledError) as error:  # the next one may succeed
+                if is_being_cancelled():
+                    raise
                 logger.warning("The lag of projection %s was not refreshed: %s", self.projection_name, error)
             await asyncio.sleep(self._pace.lag_interval)
 
@@ -270,10 +277,13 @@ class ProjectionRunner(Component):
             logger.error(message, self.projection_name, seconds, error, exc_info=error)
         await self._halt.sleep(seconds)
 
+    def _be_well(self) -> None:
+        self._failure, self._failures = None, 0
+
     async def _lead(self) -> None:
         name, checkpoints = self.projection_name, self._projection.checkpoints
         leadership = Leadership(checkpoints, name, self._owner, self._pace.lease_seconds)
-        checkpoint = await leadership.acquire(self._halt, self._wake)
+        checkpoint = await leadership.acquire(self._halt, self._wake, self._be_well)
         if checkpoint is None:
             return
         async with leadership.held(self._check_renewed):
@@ -293,6 +303,8 @@ class ProjectionRunner(Component):
         try:
             while not self._halt.is_ending:
                 self._wake.clear()
+                if cursor.seconds_until_due is None:
+                    self._be_well()
                 if self._halt.is_paused:
                     await cursor.save()
                     await self._wake.wait(None)
@@ -316,8 +328,8 @@ class ProjectionRunner(Component):
             await self._projection._skip_unreadable(found.event, found.error)
             page = CatchUp((), cursor.position, found.event.global_position, replay_until is not None)
         if page is not None and page.events:
-            await self._perform(self._catch_up, page)
-        self._failure, self._failures = None, 0
+            # In a task of its own: before Python 3.13 one stays marked as cancelled when a TaskGroup in it has failed.
+            await asyncio.create_task(self._perform(self._catch_up, page))
         if page is None or self._halt.is_wanted:
             return page is not None
         cursor.skip_to(page.to_position)
@@ -349,8 +361,13 @@ class ProjectionRunner(Component):
         self._running_halt()
         if self._cursor is not None:
             return self._cursor.position >= position
-        saved = await self._projection.checkpoints.get_position(self.projection_name)
-        return saved is not None and saved >= position
+        data = await self._checkpoint()
+        return data is not None and data.global_position is not None and data.global_position >= position
+
+    async def _checkpoint(self) -> CheckpointData | None:
+        """Return what is saved, without a trace of that in what is current: it is asked for again and again."""
+        look = self._projection.checkpoints.get_checkpoint_data(self.projection_name)
+        return await asyncio.create_task(look, context=Context())
 
     async def _end(self, task: "asyncio.Task[None]") -> None:
         if task.done():

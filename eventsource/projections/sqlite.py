@@ -5,12 +5,14 @@ import logging
 import sqlite3
 import time
 from collections.abc import Sequence
+from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import partial
 from os import PathLike
 from typing import Any, ClassVar
 
-from eventsource.databases.sqlite import MEMORY, SQLiteOptions, Synchronous, is_outage
+from eventsource.databases.sqlite import MEMORY, Job, Result, SQLiteOptions, Synchronous, is_outage
+from eventsource.databases.sqlite_connections import RELEASE_EVENT, SAVEPOINT_OF_EVENT, UNDO_EVENT, lent
 from eventsource.databases.sqlite_stores import SQLiteBacked
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import ProjectionError
@@ -138,7 +140,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
 
     async def _process_event(self, event: DomainEvent) -> None:
         """Handle an event from a bus, and note it in the checkpoint."""
-        await self._connected.write(partial(self._handle_tracked, event, current_headers()))
+        await self._write(partial(self._handle_tracked, event, current_headers()))
 
     async def _process_and_track(self, event: DomainEvent) -> None:
         await self._perform(self._project, Project(event))
@@ -163,9 +165,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
 
     async def _retry(self, entry: DLQEntry, event: DomainEvent) -> RetryResult:
         async def project(project: Project) -> bool:
-            handle = partial(self._handle_dead_letter, entry, project.event)
-            done: bool = (await self._connected.write(handle)).result
-            return done
+            return await self._write(partial(self._handle_dead_letter, entry, project.event))
 
         try:
             done = await self._perform(project, Project(event, replay=True))
@@ -193,7 +193,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
     async def _commit(self, events: Sequence[StoredEvent], to_position: int, cursor: Cursor) -> list[Attempted]:
         """Handle *events* and move the checkpoint, up to the first event that fails, as one transaction."""
         job = partial(self._handle_page, events, to_position, cursor.saved, cursor.owner)
-        attempts, position = (await self._connected.write(job)).result
+        attempts, position = await self._write(job)
         if position is not None:
             cursor.committed(position)
         return list(attempts)
@@ -232,6 +232,12 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
         cursor.committed(stored.global_position)
         self._report_dead_letter(event, failure)
 
+    async def _write(self, job: Job[Result]) -> Result:
+        """Do *job* in the context variables of here; by itself it would have those of the first job of its group."""
+        run = copy_context().run
+        result: Result = (await self._connected.write(lambda connection: run(job, connection))).result
+        return result
+
     # What follows runs on the thread that writes.
 
     def _handle_page(
@@ -256,15 +262,15 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
 
     def _attempt(self, stored: StoredEvent, connection: sqlite3.Connection) -> Attempted:
         started, failure = time.perf_counter(), None
-        connection.execute("SAVEPOINT event")
+        connection.execute(SAVEPOINT_OF_EVENT)
         try:
             self._call(stored.event, stored.headers, connection)
         except Exception as error:  # whatever the handler raises, the retry policy decides; a broken database apart
             if not connection.in_transaction or is_outage(error):
                 raise
-            connection.execute("ROLLBACK TO event")
+            connection.execute(UNDO_EVENT)
             failure = error
-        connection.execute("RELEASE event")
+        connection.execute(RELEASE_EVENT)
         return Attempted(stored.event, time.perf_counter() - started, failure)
 
     def _call(self, event: DomainEvent, headers: Headers, connection: sqlite3.Connection) -> None:
@@ -273,7 +279,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
             report_unhandled(self, event, self.unregistered_event_handling, self._handlers.get_subscribed_events())
             return
         try:
-            with headers_in_hand(headers):
+            with headers_in_hand(headers), lent(connection):
                 handler.handler(connection, event)
         except asyncio.CancelledError as error:  # it would cancel all whose writes share the transaction
             raise ProjectionError(self._name, event.event_id, "the handler was cancelled") from error
@@ -299,12 +305,14 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
 
     def _empty_at_once(self, connection: sqlite3.Connection) -> None:
         logger.warning("Resetting projection %s", self._name)
-        self._empty_tables(connection)
+        with lent(connection):
+            self._empty_tables(connection)
         resolve_all_dead_letters(self._name, REPLAYED, connection)
 
     def _create(self, connection: sqlite3.Connection) -> None:
         super()._create(connection)
-        self._create_tables(connection)
+        with lent(connection):
+            self._create_tables(connection)
 
     def _move(self, last: StoredEvent, position: int, events: int, expected: int, owner: str) -> SaveCheckpoint:
         return SaveCheckpoint(self._name, last.event_id, last.event_type, position, expected, owner, events)
