@@ -8,8 +8,6 @@ from contextlib import asynccontextmanager
 from eventsource.cancellation import is_being_cancelled
 from eventsource.projections.checkpoints.interface import CheckpointRepository
 from eventsource.projections.checkpoints.values import CheckpointData
-from eventsource.projections.halt import Halt
-from eventsource.stores.announcing import Wake
 
 logger = logging.getLogger(__name__)
 
@@ -27,18 +25,9 @@ class Leadership:
         self._owner = owner
         self._seconds = seconds
 
-    async def acquire(self, halt: Halt, wake: Wake, on_refusal: Callable[[], None]) -> CheckpointData | None:
-        """Wait for the lease and return the checkpoint, None if *halt* says to leave before."""
-        while not halt.is_ending:
-            wake.clear()
-            if halt.is_paused:
-                await wake.wait(None)
-            elif checkpoint := await self._checkpoints.acquire_lease(self._name, self._owner, self._seconds):
-                return checkpoint
-            else:
-                on_refusal()
-                await halt.sleep(self._seconds / 10)
-        return None
+    async def acquire(self) -> CheckpointData | None:
+        """Ask for the lease and return the checkpoint with it, None if somebody else has the lease."""
+        return await self._checkpoints.acquire_lease(self._name, self._owner, self._seconds)
 
     @asynccontextmanager
     async def held(self, on_renewal: Callable[[CheckpointData | None], None]) -> AsyncIterator[None]:
@@ -59,7 +48,7 @@ class Leadership:
         while True:
             await asyncio.sleep(self._seconds / 3)
             try:
-                on_renewal(await self._checkpoints.acquire_lease(self._name, self._owner, self._seconds))
+                on_renewal(await self.acquire())
             except (Exception, asyncio.CancelledError) as error:
                 if is_being_cancelled():
                     raise

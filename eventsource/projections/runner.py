@@ -261,7 +261,7 @@ class ProjectionRunner(Component):
         while not self._halt.is_stopped:
             self._halt.clear_interruption()
             try:
-                await self._lead()
+                await (self._rest() if self._halt.is_paused else self._lead())
             except (Exception, asyncio.CancelledError) as error:  # whatever fails, the runner lives through it
                 if is_being_cancelled():
                     raise
@@ -277,14 +277,22 @@ class ProjectionRunner(Component):
             logger.error(message, self.projection_name, seconds, error, exc_info=error)
         await self._halt.sleep(seconds)
 
-    def _be_well(self) -> None:
-        self._failure, self._failures = None, 0
+    async def _rest(self) -> None:
+        self._wake.clear()
+        await self._wake.wait(None)
+
+    def _be_well(self, cursor: Cursor | None = None) -> None:
+        self._failure = None
+        if cursor is None or cursor.seconds_until_due is None:  # what is not saved yet may still fail to be
+            self._failures = 0
 
     async def _lead(self) -> None:
         name, checkpoints = self.projection_name, self._projection.checkpoints
         leadership = Leadership(checkpoints, name, self._owner, self._pace.lease_seconds)
-        checkpoint = await leadership.acquire(self._halt, self._wake, self._be_well)
+        checkpoint = await leadership.acquire()
         if checkpoint is None:
+            self._be_well()
+            await self._halt.sleep(self._pace.lease_seconds / 10)
             return
         async with leadership.held(self._check_renewed):
             if checkpoint.global_position is None:
@@ -303,8 +311,6 @@ class ProjectionRunner(Component):
         try:
             while not self._halt.is_ending:
                 self._wake.clear()
-                if cursor.seconds_until_due is None:
-                    self._be_well()
                 if self._halt.is_paused:
                     await cursor.save()
                     await self._wake.wait(None)
@@ -314,6 +320,7 @@ class ProjectionRunner(Component):
                     due = cursor.seconds_until_due
                     await self._wake.wait(poll if due is None else min(poll, due))
                     await cursor.save_if_due()
+                    self._be_well(cursor)
                     poll = min(poll * 1.5, self._pace.poll_interval)
         finally:
             if not self._halt.is_interrupted:  # by whoever has moved the checkpoint, or may do so by now
@@ -330,11 +337,13 @@ class ProjectionRunner(Component):
         if page is not None and page.events:
             # In a task of its own: before Python 3.13 one stays marked as cancelled when a TaskGroup in it has failed.
             await asyncio.create_task(self._perform(self._catch_up, page))
-        if page is None or self._halt.is_wanted:
+        # A page that was left early is known by the cursor too: the pause that did it may be over by now.
+        if page is None or self._halt.is_wanted or (page.events and cursor.position < page.events[-1].global_position):
             return page is not None
         cursor.skip_to(page.to_position)
         is_replayed = replay_until is not None and cursor.replay_until is None
         await (cursor.save() if is_replayed else cursor.save_if_due())
+        self._be_well(cursor)
         return True
 
     def _cursor_at(self, checkpoint: CheckpointData) -> Cursor:
@@ -359,9 +368,9 @@ class ProjectionRunner(Component):
 
     async def _has_reached(self, position: int) -> bool:
         self._running_halt()
-        if self._cursor is not None:
+        data = None if self._cursor else await self._checkpoint()
+        if self._cursor is not None:  # as it may be by now: nobody waits for what arrived meanwhile
             return self._cursor.position >= position
-        data = await self._checkpoint()
         return data is not None and data.global_position is not None and data.global_position >= position
 
     async def _checkpoint(self) -> CheckpointData | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eventsource.stores.sqlite import SQLiteEventStore
 from eventsource.stores.values import StoredEvent
+from eventsource.testing import events as events_of_the_program  # noqa: F401 - which are registered by that
 
 TASKS = 16
 

@@ -65,7 +65,7 @@ def _run_through_kills(
 
     In the end the one that has led last is killed for good, so that the other one has to.
     """
-    events, kills, seconds = size(800, 20_000), size(4, 30), size(2.5, 90)
+    events, kills, seconds = size(800, 20_000), size(4, 30), size(5, 180) / 2
     doomed = _moments(events, kills)
 
     def begin(runner: str, life: int) -> "subprocess.Popen[str]":

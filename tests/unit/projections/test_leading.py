@@ -7,21 +7,9 @@ from typing import Any
 import pytest
 
 from eventsource.projections.checkpoints.values import CheckpointData
-from eventsource.projections.halt import Halt
 from eventsource.projections.leading import Leadership
-from eventsource.stores.announcing import Wake
 
 New = Callable[..., Any]
-
-
-@pytest.fixture
-async def wake() -> Wake:
-    return Wake()
-
-
-@pytest.fixture
-async def halt(wake: Wake) -> Halt:
-    return Halt(wake)
 
 
 def leadership(checkpoints: Any, seconds: float = 0.03) -> Leadership:
@@ -29,50 +17,21 @@ def leadership(checkpoints: Any, seconds: float = 0.03) -> Leadership:
     return Leadership(checkpoints, "recorder", "me", seconds)
 
 
-class TestAcquiring:
-    async def test_a_free_lease_comes_with_the_checkpoint(self, checkpoints: Any, halt: Halt, wake: Wake) -> None:
-        """Both in one step, so that nobody moves it in between."""
-        await checkpoints.save_position("recorder", 5, None, None, events=0)
+async def test_a_free_lease_comes_with_the_checkpoint(checkpoints: Any) -> None:
+    """Both in one step, so that nobody moves it in between."""
+    await checkpoints.save_position("recorder", 5, None, None, events=0)
 
-        checkpoint = await leadership(checkpoints, 3600.0).acquire(halt, wake)
+    checkpoint = await leadership(checkpoints, 3600.0).acquire()
 
-        assert checkpoint == CheckpointData("recorder", global_position=5)
-        assert await checkpoints.acquire_lease("recorder", "somebody", 1.0) is None
+    assert checkpoint == CheckpointData("recorder", global_position=5)
+    assert await checkpoints.acquire_lease("recorder", "somebody", 1.0) is None
 
-    async def test_one_that_is_taken_is_waited_for(self, checkpoints: Any, halt: Halt, wake: Wake) -> None:
-        """Until it is given back, or expires."""
-        await checkpoints.acquire_lease("recorder", "somebody", 0.02)
 
-        async with asyncio.timeout(20):
-            assert await leadership(checkpoints).acquire(halt, wake) is not None
+async def test_one_that_is_taken_does_not(checkpoints: Any) -> None:
+    """Whoever wants it asks again."""
+    await checkpoints.acquire_lease("recorder", "somebody", 3600.0)
 
-    @pytest.mark.parametrize("ask", [Halt.stop, Halt.interrupt])
-    async def test_nobody_waits_who_is_told_to_leave(
-        self, checkpoints: Any, halt: Halt, wake: Wake, ask: Callable[[Halt], None]
-    ) -> None:
-        """Though it may be long till the next attempt."""
-        await checkpoints.acquire_lease("recorder", "somebody", 3600.0)
-        acquiring = asyncio.create_task(leadership(checkpoints, 3600.0).acquire(halt, wake))
-        await asyncio.sleep(0)
-
-        ask(halt)
-
-        async with asyncio.timeout(20):
-            assert await acquiring is None
-
-    async def test_whoever_is_paused_does_not_ask(self, checkpoints: Any, halt: Halt, wake: Wake) -> None:
-        """It would keep others from working."""
-        halt.pause()
-        acquiring = asyncio.create_task(leadership(checkpoints).acquire(halt, wake))
-        for _ in range(3):
-            await asyncio.sleep(0)
-        before = checkpoints.leasings
-
-        halt.resume()
-
-        async with asyncio.timeout(20):
-            assert await acquiring is not None
-        assert before == 0
+    assert await leadership(checkpoints).acquire() is None
 
 
 class TestHolding:

@@ -1,6 +1,5 @@
 """Runners catch up: in order, page by page, from the checkpoint, with what the projection wants."""
 
-import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -199,22 +198,6 @@ class TestWhatAHandlerSees:
 
         request_id.reset(token)
         assert seen == ["none"]
-
-    async def test_all_events_are_handled_in_one_task(
-        self, store: Any, append: New, recorder: New, runner_of: New
-    ) -> None:
-        """One after another, and its name tells whose it is."""
-        names = set()
-
-        async def note(event: DomainEvent) -> None:
-            names.add(asyncio.current_task().get_name())  # type: ignore[union-attr]
-
-        await append(store, 1, 2, 3)
-
-        async with runner_of(recorder(note), batch_size=1) as runner:
-            await runner.wait_for(timeout=20)
-
-        assert names == {"run recorder"}
 
 
 async def test_what_is_no_projection_with_a_checkpoint_is_refused(store: Any, runner_of: New) -> None:

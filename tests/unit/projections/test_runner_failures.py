@@ -28,8 +28,7 @@ async def test_a_store_that_fails_is_asked_again(
         failure = runner.failure
         store.error = None
         await runner.wait_for(await append(store, 3), timeout=20)
-
-        assert runner.failure is None
+        await until(lambda: runner.failure is None)
 
     assert (failure, projection.begun) == (GONE, [1, 2, 3])
 
@@ -98,7 +97,7 @@ class TestBackOff:
         """The next failure is another one."""
         backoff = RetryConfig(initial_delay=0.001, max_delay=0.1, exponential_base=10.0, jitter=0.0)
 
-        async with runner_of(recorder(), restart_backoff=backoff) as runner:
+        async with runner_of(recorder(), restart_backoff=backoff, checkpoint_every=1) as runner:
             for number in (1, 2):
                 store.error = GONE
                 await until(lambda: len(seconds_told(caplog)) >= 2)
@@ -183,8 +182,7 @@ class TestCheckpointsThatFail:
             failure = runner.failure
             checkpoints.lease_error = None
             await runner.wait_for(timeout=20)
-
-            assert runner.failure is None
+            await until(lambda: runner.failure is None)
 
         assert (failure, projection.numbers) == (GONE, [1])
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,6 +18,12 @@ async def idle() -> None:
     """Give everybody who could do something the time to."""
     for _ in range(30):
         await asyncio.sleep(0.001)
+
+
+async def turns(count: int) -> None:
+    """Let the others have so many turns."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def test_the_event_in_hand_is_finished_and_no_other_begun(
@@ -54,28 +61,27 @@ async def test_a_pause_that_ends_before_it_is_noticed_changes_nothing(
     assert projection.begun == [1, 2, 3]
 
 
+@pytest.mark.parametrize("seed", range(5))
 async def test_pausing_and_going_on_all_the_time_leaves_nothing_out(
-    store: Any, append: New, recorder: New, runner_of: New
+    store: Any, append: New, recorder: New, runner_of: New, seed: int
 ) -> None:
     """At whatever moment."""
+    random = Random(seed)
 
     async def breathe(event: Any) -> None:
-        await asyncio.sleep(0)
+        await turns(random.randrange(2))
 
     async def toggle(runner: Any) -> None:
-        while True:
+        while runner.position != 200:
             runner.pause()
-            await asyncio.sleep(0)
+            await turns(random.randrange(1, 5))
             runner.resume()
-            await asyncio.sleep(0)
+            await turns(random.randrange(1, 5))
 
     await append(store, *range(1, 201))
     projection = recorder(breathe)
-    async with runner_of(projection, batch_size=7) as runner:
-        toggling = asyncio.create_task(toggle(runner))
-        await runner.wait_for(timeout=20)
-        toggling.cancel()
-        await asyncio.wait([toggling])
+    async with runner_of(projection, batch_size=7) as runner, asyncio.timeout(20):
+        await toggle(runner)
 
     assert projection.begun == list(range(1, 201))
 

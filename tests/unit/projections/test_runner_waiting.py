@@ -72,6 +72,19 @@ async def test_what_was_there_from_the_start_is_not_waited_for(
         await runner.wait_for(checkpoint, timeout=20)
 
 
+async def test_who_waits_before_it_is_active_is_told_too(
+    path: Any, on_file: Any, append: New, recorder: New, runner_of: New
+) -> None:
+    """What is handled while the checkpoint is looked up is not missed."""
+    position = await append(on_file, 1)
+    async with SQLiteCheckpointRepository(path) as checkpoints:
+        runner = runner_of(recorder(checkpoint_repo=checkpoints), on_file, poll_interval=3600.0)
+        for _ in range(20):
+            await checkpoints.reset_checkpoint("recorder")
+            async with runner:
+                await runner.wait_for(position, timeout=20)
+
+
 async def test_all_who_wait_are_told(store: Any, append: New, recorder: New, runner_of: New) -> None:
     """Each when its own event is handled."""
     async with runner_of(recorder()) as runner:
