@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from itertools import count, groupby
+from itertools import groupby
 from operator import attrgetter
 from typing import Any, ClassVar
 from uuid import UUID
@@ -33,7 +33,7 @@ class InMemoryDLQRepository(DLQRepository):
         self.enable_tracing = enable_tracing
         self._entries: dict[int, DLQEntry] = {}
         self._ids: dict[tuple[UUID, str], int] = {}
-        self._next_id = count(1)
+        self._last_id = 0
 
     async def clear(self) -> None:
         """Forget all entries."""
@@ -43,7 +43,8 @@ class InMemoryDLQRepository(DLQRepository):
     async def _add_failed_event(self, add: AddFailedEvent) -> int:
         key = add.event_id, add.projection_name
         if key not in self._ids:
-            self._ids[key] = next(self._next_id)
+            self._last_id += 1
+            self._ids[key] = self._last_id
         self._entries[self._ids[key]] = _failed(add, self._ids[key], self._entries.get(self._ids[key]))
         return self._ids[key]
 

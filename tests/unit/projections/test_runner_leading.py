@@ -13,7 +13,7 @@ from eventsource.stores.sqlite import SQLiteEventStore
 
 New = Callable[..., Any]
 
-SOON = {"lease_seconds": 0.1, "checkpoint_every": 1}
+SOON = {"lease_seconds": 1.0, "checkpoint_every": 1}
 
 
 @pytest.fixture
@@ -109,9 +109,9 @@ async def test_a_lease_is_renewed_while_an_event_takes_long(
     """A slow handler is no dead process."""
     await append(store, 1)
     slow, other = recorder(gate), recorder()
-    async with runner_of(slow, lease_seconds=0.5) as active:
+    async with runner_of(slow, lease_seconds=1.0) as active:
         await gate.reached.wait()
-        async with runner_of(other, lease_seconds=0.5) as waiting:
+        async with runner_of(other, lease_seconds=1.0) as waiting:
             leasings = checkpoints.leasings
             await until(lambda: checkpoints.leasings > leasings + 15)
 

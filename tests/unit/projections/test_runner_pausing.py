@@ -92,14 +92,14 @@ async def test_the_lease_is_kept(
     """A pause is for the projection, not for this runner: no other one takes over."""
     first, second = recorder(), recorder()
     async with (
-        runner_of(first, lease_seconds=0.1) as runner,
+        runner_of(first, lease_seconds=3600.0) as runner,
         runner_of(second, lease_seconds=0.1) as waiting,
     ):
         await until(lambda: runner.is_active)
         runner.pause()
         leasings = checkpoints.leasings
         await append(store, 1)
-        await until(lambda: checkpoints.leasings > leasings + 20)
+        await until(lambda: checkpoints.leasings > leasings + 10)
 
         assert (runner.is_active, waiting.is_active, second.begun) == (True, False, [])
 

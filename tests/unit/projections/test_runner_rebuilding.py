@@ -227,9 +227,9 @@ class TestStandingBy:
     ) -> None:
         """Whoever asks for it."""
         first, second = recorder(), recorder()
-        async with runner_of(first, lease_seconds=0.1) as active:
+        async with runner_of(first, lease_seconds=1.0) as active:
             await active.wait_for(await append(store, 1, 2), timeout=20)
-            async with runner_of(second, lease_seconds=0.1) as waiting:
+            async with runner_of(second, lease_seconds=1.0) as waiting:
                 await waiting.rebuild()
 
                 assert (first.truncations, first.numbers) == (1, [1, 2])
@@ -246,9 +246,9 @@ class TestStandingBy:
             SQLiteCheckpointRepository(path, busy_timeout=4999) as checkpoints_there,
         ):
             first, second = recorder(checkpoint_repo=checkpoints_here), recorder(checkpoint_repo=checkpoints_there)
-            async with runner_of(first, here, lease_seconds=0.3) as active:
+            async with runner_of(first, here, lease_seconds=1.5) as active:
                 await active.wait_for(await append(here, 1, 2, 3), timeout=20)
-                async with runner_of(second, there, lease_seconds=0.3) as waiting:
+                async with runner_of(second, there, lease_seconds=1.5) as waiting:
                     await waiting.rebuild()
 
         assert (first.truncations, first.numbers, second.begun) == (1, [1, 2, 3], [])
