@@ -61,11 +61,11 @@ def test_the_tests_import_what_is_installed(root: Path) -> None:
 def test_the_lowest_versions_that_are_tested_are_those_declared(root: Path, declared: dict[str, Any]) -> None:
     """A bound that no run ever tried is a guess."""
     project = declared["project"]
-    promised = project["dependencies"] + project["optional-dependencies"]["telemetry"]
+    extras = project["optional-dependencies"]
+    promised = project["dependencies"] + extras["telemetry"] + extras["progress"]
     lowest = {line for line in (root / "tests/lowest.txt").read_text().splitlines() if not line.startswith("#")}
 
     bounds = {line.replace(">=", "==") for line in promised}
-    extras = project["optional-dependencies"]
     tools = {line.replace(">=", "==") for line in extras["test"] + extras["dev"]}
 
     assert bounds <= lowest
