@@ -70,7 +70,7 @@ class ProjectionRunner(Component):
         batch_size: int = 500,
         checkpoint_every: int = 500,
         checkpoint_interval: float = 1.0,
-        poll_interval: float = 0.25,
+        poll_interval: float = 0.1,
         lease_seconds: float = 15.0,
         lag_interval: float = 5.0,
         restart_backoff: RetryConfig | None = None,
