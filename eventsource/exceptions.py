@@ -151,6 +151,18 @@ class ProjectionError(EventSourceError):
         self.event_id = event_id
 
 
+class RebuildError(EventSourceError):
+    """A projection does not say how its read model is emptied, so that events would be reflected twice."""
+
+    def __init__(self, projection_name: str, projection_class: str) -> None:
+        super().__init__(
+            f"projection {projection_name} cannot be rebuilt: {projection_class} does not say how its read model is "
+            "emptied; implement _truncate_read_models(), or _empty_tables(connection) if it is a SQLiteProjection"
+        )
+        self.projection_name = projection_name
+        self.projection_class = projection_class
+
+
 class UnhandledEventError(EventSourceError):
     """A class that handles every event strictly has no handler for this one."""
 

@@ -180,6 +180,8 @@ class SQLiteDatabase:
         return explained
 
     def _advice(self, code: int) -> str | None:
+        if code == sqlite3.SQLITE_READONLY and getattr(self._of_thread, "is_reader", False):
+            return "what reads must not write"
         if Path(self.path).is_dir():
             return "it is a directory: give a file"
         directory = Path(self.path).resolve().parent

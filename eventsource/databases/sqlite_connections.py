@@ -1,7 +1,8 @@
 """Connections to SQLite whose transactions carry the work of several, none of whom may end them."""
 
 import sqlite3
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Self, cast
 
 from eventsource.exceptions import DatabaseError
@@ -39,29 +40,44 @@ class SharedConnection(sqlite3.Connection):
         """Refuse to run a script, which would commit first."""
         raise _not_yours("executescript")
 
+    def close(self) -> None:
+        """Close it, unless it is lent."""
+        if self.loan.is_out:
+            raise _not_yours("close")
+        super().close()
+
     def __enter__(self) -> Self:
         raise _not_yours("with")
 
 
-def lent(connection: sqlite3.Connection) -> AbstractContextManager[None]:
-    """Refuse inside the block whatever would end the transaction of *connection*, or the savepoints of the database."""
-    return cast(SharedConnection, connection).loan
+@contextmanager
+def lent(connection: sqlite3.Connection) -> Iterator[None]:
+    """
+    Let somebody else work with *connection* inside the block, who may neither end its transaction nor close it.
+
+    Raises:
+        DatabaseError: If a statement would end the transaction, or a savepoint of the database.
+    """
+    loan = cast(SharedConnection, connection).loan
+    loan.is_out = True
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_AUTH:
+            raise _not_yours("execute") from error
+        raise
+    finally:
+        loan.is_out = False
+        connection.row_factory, connection.text_factory = None, str
 
 
-class _Loan(AbstractContextManager[None]):
-    def __init__(self) -> None:
-        self._is_out = False
-
-    def __enter__(self) -> None:
-        self._is_out = True
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._is_out = False
+class _Loan:
+    is_out = False
 
     def authorize(self, action: int, operation: str | None, name: str | None, *rest: str | None) -> int:
         """Answer SQLite, which asks when it compiles a statement."""
         ends = action == sqlite3.SQLITE_TRANSACTION or (action == sqlite3.SQLITE_SAVEPOINT and name in _RESERVED)
-        return sqlite3.SQLITE_DENY if self._is_out and ends else sqlite3.SQLITE_OK
+        return sqlite3.SQLITE_DENY if self.is_out and ends else sqlite3.SQLITE_OK
 
 
 def _not_yours(method: str) -> DatabaseError:

@@ -61,6 +61,9 @@ class SQLiteBacked:
         ValueError: If *database* is empty or a URI.
     """
 
+    known_as: str | None = None
+    """What errors call it, if it is a part of something that users know under another name."""
+
     _schema: ClassVar[tuple[str, ...]]
     _probe: ClassVar[str]
 
@@ -122,7 +125,7 @@ class SQLiteBacked:
     def _connected(self) -> SQLiteDatabase:
         if self._lease is None:
             raise NotConnectedError(
-                f"{type(self).__name__} on {self._path!r} is not open: use it inside 'async with', "
+                f"{self.known_as or type(self).__name__} on {self._path!r} is not open: use it inside 'async with', "
                 "or call initialize() first and close() last"
             )
         return self._lease.database

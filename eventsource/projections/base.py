@@ -8,6 +8,7 @@ from typing import Any, ClassVar, final
 
 from eventsource.component import Component, implemented_by
 from eventsource.events.base import DomainEvent
+from eventsource.events.checks import check_name, check_type
 from eventsource.events.registry import EventRegistry, EventTypeNotFoundError
 from eventsource.exceptions import SerializationError, UnreadableEvent
 from eventsource.handlers.registry import HandlerRegistry, UnregisteredEventHandling, report_unhandled
@@ -81,7 +82,11 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
         self.checkpoints = checkpoint_repo or InMemoryCheckpointRepository(enable_tracing=False)
         self.dead_letters = dlq_repo or InMemoryDLQRepository(enable_tracing=False)
         self.retry_policy = retry_policy or self._default_policy()
-        self._name = name or type(self).__name__
+        self._name = type(self).__name__ if name is None else name
+        check_type("checkpoint_repo", self.checkpoints, CheckpointRepository)
+        check_type("dlq_repo", self.dead_letters, DLQRepository)
+        check_type("retry_policy", self.retry_policy, RetryPolicy)
+        check_name("name", self._name)
 
     @property
     def projection_name(self) -> str:
@@ -168,6 +173,9 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
             await cursor.handled(stored)
         return CaughtUp(cursor.position)
 
+    def _can_be_rebuilt(self) -> bool:
+        return type(self)._truncate_read_models is not CheckpointTrackingProjection._truncate_read_models
+
     async def _begin(self, checkpoint: CheckpointData, owner: str) -> None:
         if checkpoint.replay_until is not None:
             await self._empty()
@@ -231,7 +239,9 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
         self._report_dead_letter(event, failure)
 
     def _report_dead_letter(self, event: DomainEvent, failure: Failure) -> None:
-        logger.critical("Event %s sent to DLQ after %d attempts", event.event_id, failure.attempts)
+        message = "Event %s sent to DLQ after %d attempts: projection %s failed on %s with %s: %s"
+        error, facts = failure.error, (event.event_id, failure.attempts, self._name, event.event_type)
+        logger.critical(message, *facts, type(error).__name__, error)
 
     def _attempts_at(self, event: DomainEvent, sleep: Sleep) -> Attempts:
         return Attempts(self._name, event, self.retry_policy, sleep)

@@ -33,6 +33,10 @@ class Follower(ABC):
     async def _skip_unreadable(self, bad: UnreadableEvent, error: SerializationError) -> None:
         """See to it that an event which nobody can read is not forgotten."""
 
+    def _can_be_rebuilt(self) -> bool:
+        """Tell whether it may be given all events once more."""
+        return True
+
     async def _begin(self, checkpoint: CheckpointData, owner: str) -> None:
         """Make ready for the first event."""
         await self.checkpoints.save_position(self.projection_name, 0, None, None, owner=owner, events=0)

@@ -1,6 +1,7 @@
 """How much a runner does at a time, and how often."""
 
 from dataclasses import dataclass, fields
+from math import isfinite
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,7 +10,8 @@ class Pace:
     Numbers of events and of seconds, as `ProjectionRunner` explains them.
 
     Raises:
-        ValueError: If one is not positive; ``checkpoint_interval`` may be 0.
+        TypeError: If one is no number.
+        ValueError: If one is not positive and finite; ``checkpoint_interval`` may be 0.
     """
 
     batch_size: int
@@ -22,5 +24,7 @@ class Pace:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value < 0 or (value == 0 and field.name != "checkpoint_interval"):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{field.name} must be a number, not {value!r}")
+            if not isfinite(value) or value < 0 or (value == 0 and field.name != "checkpoint_interval"):
                 raise ValueError(f"{field.name} must be positive, not {value}")

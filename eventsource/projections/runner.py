@@ -5,24 +5,26 @@ import logging
 import os
 import socket
 from contextvars import Context
+from functools import partial
 from typing import Self
 from uuid import uuid4
 
 from eventsource.cancellation import is_being_cancelled
 from eventsource.component import Component
 from eventsource.events.checks import check_type
-from eventsource.exceptions import CheckpointConflictError, NotConnectedError
+from eventsource.exceptions import CheckpointConflictError, NotConnectedError, RebuildError
 from eventsource.projections.arrivals import Arrivals
 from eventsource.projections.checkpoints.values import CheckpointData
 from eventsource.projections.cursor import Cursor
 from eventsource.projections.followers import Follower
+from eventsource.projections.following import Following
 from eventsource.projections.halt import Halt
 from eventsource.projections.lag import Lag
 from eventsource.projections.leading import Leadership
 from eventsource.projections.operations import CatchUp, RefreshLag
 from eventsource.projections.outcomes import CaughtUp
 from eventsource.projections.pace import Pace
-from eventsource.projections.pages import Pages, UnreadableEventFound
+from eventsource.projections.pages import Pages
 from eventsource.projections.progress import OnProgress, ReplayProgress
 from eventsource.retry import RetryConfig, calculate_backoff
 from eventsource.stores.announcing import Wake, woken_by_appends
@@ -30,7 +32,6 @@ from eventsource.stores.interface import EventStore
 
 logger = logging.getLogger(__name__)
 
-_SHORTEST_POLL = 0.01
 _GRACE = 1.0
 
 
@@ -58,8 +59,8 @@ class ProjectionRunner(Component):
         enable_tracing: Whether an instrumentation makes spans for it.
 
     Raises:
-        TypeError: If *projection* tracks no checkpoint.
-        ValueError: If a number is not positive.
+        TypeError: If *projection* tracks no checkpoint, or another argument is of the wrong type.
+        ValueError: If *projection* wants no events, or a number is not positive.
     """
 
     def __init__(
@@ -77,14 +78,14 @@ class ProjectionRunner(Component):
         enable_tracing: bool = True,
     ) -> None:
         check_type("store", store, EventStore)
-        if not isinstance(projection, Follower):
-            raise TypeError(f"{projection!r} tracks no checkpoint: derive it from CheckpointTrackingProjection")
+        _check_follower(projection)
         self.enable_tracing = enable_tracing
         self._store = store
         self._projection = projection
         self._pace = Pace(batch_size, checkpoint_every, checkpoint_interval, poll_interval, lease_seconds, lag_interval)
         self._pages = Pages(store, projection.subscribed_to(), batch_size)
-        self._backoff = restart_backoff or RetryConfig(initial_delay=0.1, max_delay=30.0)
+        self._backoff = RetryConfig(initial_delay=0.1, max_delay=30.0) if restart_backoff is None else restart_backoff
+        check_type("restart_backoff", self._backoff, RetryConfig)
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._arrivals = Arrivals()
         self._task: asyncio.Task[None] | None = None
@@ -92,6 +93,7 @@ class ProjectionRunner(Component):
         self._lag: Lag | None = None
         self._failure: BaseException | None = None
         self._failures = 0
+        self._stands_by = False
 
     @property
     def projection(self) -> Follower:
@@ -120,8 +122,9 @@ class ProjectionRunner(Component):
 
     @property
     def lag(self) -> Lag | None:
-        """How far the projection was behind when that was looked up last; None while the runner does not run."""
-        return self._lag
+        """How far the projection is behind what was in the log at the last look; None while the runner does not run."""
+        lag, position = self._lag, self.position
+        return lag if lag is None or position is None else lag.at(position)
 
     @property
     def failure(self) -> BaseException | None:
@@ -183,11 +186,15 @@ class ProjectionRunner(Component):
             NotConnectedError: If the runner does not run, or is stopped meanwhile.
             TimeoutError: If it takes longer.
         """
-        async with asyncio.timeout(timeout):
-            if position is None:
-                position = await self._store.get_global_position()
-            while not await self._has_reached(position):
-                await self._arrivals.wait_for(position, self._pace.poll_interval)
+        if position is None:
+            position = await self._store.get_global_position()
+        check_type("position", position, int)
+        try:
+            async with asyncio.timeout(timeout):
+                while not await self._has_reached(position):
+                    await self._arrivals.wait_for(position, self._pace.poll_interval)
+        except TimeoutError:
+            raise TimeoutError(f"{self._whereabouts()}, not at {position} after {timeout} seconds") from self._failure
 
     async def rebuild(self, on_progress: OnProgress | None = None) -> None:
         """
@@ -200,7 +207,10 @@ class ProjectionRunner(Component):
 
         Raises:
             NotConnectedError: If the runner does not run, or is stopped meanwhile.
+            RebuildError: If the projection does not say how its read model is emptied.
         """
+        if not self._projection._can_be_rebuilt():
+            raise RebuildError(self.projection_name, type(self._projection).__qualname__)
         halt, name, checkpoints = self._running_halt(), self.projection_name, self._projection.checkpoints
         target = await self._store.get_global_position()
         await checkpoints.reset_checkpoint(name, replay_until=target)
@@ -231,8 +241,9 @@ class ProjectionRunner(Component):
     async def _refresh_lag(self, refresh: RefreshLag) -> Lag:
         head = await self._store.get_global_position()
         checkpoint = await self._projection.checkpoints.get_position(self.projection_name) or 0
-        oldest_at = await self._pages.oldest_after(checkpoint) if head > checkpoint else None
-        self._lag = Lag(head, checkpoint, oldest_at)
+        done = checkpoint if self.position is None else max(checkpoint, self.position)
+        oldest_at = await self._pages.oldest_after(done) if head > done else None
+        self._lag = Lag(head, done, oldest_at)
         return self._lag
 
     async def _run(self) -> None:
@@ -274,7 +285,8 @@ class ProjectionRunner(Component):
             logger.info("Projection %s begins again from its checkpoint: %s", self.projection_name, error)
         else:
             message = "Projection %s failed and begins again from its checkpoint in %.1f seconds: %s"
-            logger.error(message, self.projection_name, seconds, error, exc_info=error)
+            stack = error if self._failures == 1 else None  # once will do
+            logger.error(message, self.projection_name, seconds, error, exc_info=stack)
         await self._halt.sleep(seconds)
 
     async def _rest(self) -> None:
@@ -291,6 +303,9 @@ class ProjectionRunner(Component):
         leadership = Leadership(checkpoints, name, self._owner, self._pace.lease_seconds)
         checkpoint = await leadership.acquire()
         if checkpoint is None:
+            if not self._stands_by:
+                logger.info("Projection %s stands by: another runner has the lease", name)
+            self._stands_by = True
             self._be_well()
             await self._halt.sleep(self._pace.lease_seconds / 10)
             return
@@ -298,53 +313,25 @@ class ProjectionRunner(Component):
             if checkpoint.global_position is None:
                 await self._projection._begin(checkpoint, self._owner)
             self._cursor = cursor = self._cursor_at(checkpoint)
+            self._stands_by = False
             logger.info("Projection %s goes on from position %d", name, cursor.position)
             self._arrivals.arrived(cursor.position)
             try:
                 with woken_by_appends(self._store.log, self._wake):
-                    await self._follow(cursor)
+                    await self._following(cursor).follow()
             finally:
                 self._cursor = None
 
-    async def _follow(self, cursor: Cursor) -> None:
-        poll = _SHORTEST_POLL
-        try:
-            while not self._halt.is_ending:
-                self._wake.clear()
-                if self._halt.is_paused:
-                    await cursor.save()
-                    await self._wake.wait(None)
-                elif await self._advance(cursor):
-                    poll = _SHORTEST_POLL
-                else:
-                    due = cursor.seconds_until_due
-                    await self._wake.wait(poll if due is None else min(poll, due))
-                    await cursor.save_if_due()
-                    self._be_well(cursor)
-                    poll = min(poll * 1.5, self._pace.poll_interval)
-        finally:
-            if not self._halt.is_interrupted:  # by whoever has moved the checkpoint, or may do so by now
-                await cursor.save()
-
-    async def _advance(self, cursor: Cursor) -> bool:
-        """Handle the next page and tell whether there was one."""
-        replay_until = cursor.replay_until
-        try:
-            page = await self._pages.after(cursor.position, replay_until)
-        except UnreadableEventFound as found:
-            await self._projection._skip_unreadable(found.event, found.error)
-            page = CatchUp((), cursor.position, found.event.global_position, replay_until is not None)
-        if page is not None and page.events:
-            # In a task of its own: before Python 3.13 one stays marked as cancelled when a TaskGroup in it has failed.
-            await asyncio.create_task(self._perform(self._catch_up, page))
-        # A page that was left early is known by the cursor too: the pause that did it may be over by now.
-        if page is None or self._halt.is_wanted or (page.events and cursor.position < page.events[-1].global_position):
-            return page is not None
-        cursor.skip_to(page.to_position)
-        is_replayed = replay_until is not None and cursor.replay_until is None
-        await (cursor.save() if is_replayed else cursor.save_if_due())
-        self._be_well(cursor)
-        return True
+    def _following(self, cursor: Cursor) -> Following:
+        return Following(
+            self._projection,
+            self._pages,
+            cursor,
+            self._wake,
+            longest_poll=self._pace.poll_interval,
+            handle=partial(self._perform, self._catch_up),
+            on_success=self._be_well,
+        )
 
     def _cursor_at(self, checkpoint: CheckpointData) -> Cursor:
         return Cursor(
@@ -386,8 +373,28 @@ class ProjectionRunner(Component):
         await asyncio.wait([task], timeout=_GRACE)
 
     def _running_halt(self) -> Halt:
-        if not self.is_running or self._halt.is_stopped:
+        if self._task is None:
             raise NotConnectedError(
                 f"the runner of {self.projection_name} does not run: use it inside 'async with', or call start() first"
             )
+        if self._task.done() or self._halt.is_stopped:
+            raise NotConnectedError(f"the runner of {self.projection_name} was stopped: call start() to run it again")
         return self._halt
+
+    def _whereabouts(self) -> str:
+        where = "is run by another runner, or by none yet" if self.position is None else f"is at {self.position}"
+        states = (
+            " and paused" if self._halt.is_paused else "",
+            f" and failing ({self._failure})" if self._failure else "",
+        )
+        return f"projection {self.projection_name} {where}{''.join(states)}"
+
+
+def _check_follower(projection: object) -> None:
+    if not isinstance(projection, Follower):
+        raise TypeError(f"{projection!r} tracks no checkpoint: derive it from CheckpointTrackingProjection")
+    if not projection.subscribed_to():
+        raise ValueError(
+            f"projection {projection.projection_name} wants no events: mark its handlers with @handles(Event), "
+            "or return event classes from subscribed_to()"
+        )

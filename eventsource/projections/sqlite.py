@@ -15,7 +15,7 @@ from eventsource.databases.sqlite import MEMORY, Job, Result, SQLiteOptions, Syn
 from eventsource.databases.sqlite_connections import RELEASE_EVENT, SAVEPOINT_OF_EVENT, UNDO_EVENT, lent
 from eventsource.databases.sqlite_stores import SQLiteBacked
 from eventsource.events.base import DomainEvent
-from eventsource.exceptions import ProjectionError
+from eventsource.exceptions import DatabaseError, ProjectionError
 from eventsource.handlers.registry import (
     HandlerRegistry,
     UnregisteredEventHandling,
@@ -93,6 +93,8 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
             SQLiteCheckpointRepository(database, enable_tracing, **same),
             SQLiteDLQRepository(database, enable_tracing, **same),
         )
+        for part in self._parts:
+            part.known_as = type(self).__name__
         CheckpointTrackingProjection.__init__(self, *self._parts, retry_policy, enable_tracing, name=name)
         mode = self.unregistered_event_handling
         self._handlers = HandlerRegistry(self, require_async=False, unregistered_event_handling=mode)
@@ -140,7 +142,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
 
     async def _process_event(self, event: DomainEvent) -> None:
         """Handle an event from a bus, and note it in the checkpoint."""
-        await self._write(partial(self._handle_tracked, event, current_headers()))
+        await self._write_alone(partial(self._handle_tracked, event, current_headers()))
 
     async def _process_and_track(self, event: DomainEvent) -> None:
         await self._perform(self._project, Project(event))
@@ -160,12 +162,15 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
             remaining = remaining[1:]
         return CaughtUp(cursor.position, tuple(attempts))
 
+    def _can_be_rebuilt(self) -> bool:
+        return type(self)._empty_tables is not SQLiteProjection._empty_tables
+
     async def _begin(self, checkpoint: CheckpointData, owner: str) -> None:
         await self._connected.write(partial(self._begin_at_once, checkpoint, owner))
 
     async def _retry(self, entry: DLQEntry, event: DomainEvent) -> RetryResult:
         async def project(project: Project) -> bool:
-            return await self._write(partial(self._handle_dead_letter, entry, project.event))
+            return await self._write_alone(partial(self._handle_dead_letter, entry, project.event))
 
         try:
             done = await self._perform(project, Project(event, replay=True))
@@ -231,6 +236,14 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
         await self.dead_letters._perform(keep, add)
         cursor.committed(stored.global_position)
         self._report_dead_letter(event, failure)
+
+    async def _write_alone(self, job: Job[Result]) -> Result:
+        """Do *job*, which calls one handler, and raise what the handler has raised as it is."""
+        try:
+            return await self._write(job)
+        except DatabaseError as error:
+            cause = error.__cause__
+            raise cause if isinstance(cause, sqlite3.Error) and not is_outage(cause) else error from None
 
     async def _write(self, job: Job[Result]) -> Result:
         """Do *job* in the context variables of here; by itself it would have those of the first job of its group."""

@@ -211,10 +211,10 @@ class TestHandling:
             assert (await visits.numbers(), await visits.failed()) == ([1], [])
 
     async def test_what_sqlite_raises_says_what_was_refused(self, visits: Any, event: Opened) -> None:
-        """And is the handler's failure."""
+        """It is the handler's failure, and reaches the caller as it is."""
         visits.do = lambda connection, event: connection.execute("INSERT INTO doors VALUES (1)")
 
-        with pytest.raises(DatabaseError, match="no such table: doors"):
+        with pytest.raises(sqlite3.OperationalError, match="no such table: doors"):
             await visits.handle(event)
 
         assert await visits.numbers() == []

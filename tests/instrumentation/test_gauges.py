@@ -122,7 +122,7 @@ class TestValues:
             await until(lambda: runner.lag)
             looked_up, first = runner.lag, eventsource_metrics.total(DELAY)
             await until(lambda: eventsource_metrics.total(DELAY) > first)
-            assert runner.lag is looked_up
+            assert runner.lag == looked_up
             gated.gate.set()
 
     async def test_each_projection_has_its_own(
@@ -218,6 +218,8 @@ class TestWhoReports:
         """Exporters collect on threads of their own; what fails there is logged."""
 
         class Fast(ProjectionRunner):
+            lag = None  # type: ignore[assignment]
+
             def __init__(self) -> None:
                 pass
 
@@ -229,7 +231,6 @@ class TestWhoReports:
                 started.append(Fast())
                 watch([LAG_GAUGE], started[-1])
 
-        Fast._lag = None
         starting = Thread(target=start)
         sys.setswitchinterval(1e-6)
         starting.start()
@@ -318,9 +319,16 @@ import json
 
 from opentelemetry import metrics
 
-from eventsource import DeclarativeProjection, InMemoryEventStore, ProjectionRunner
+from eventsource import DeclarativeProjection, InMemoryEventStore, ProjectionRunner, handles
+from eventsource.testing.events import Opened
 from eventsource_instrumentation import EventsourceInstrumentor
 from eventsource_instrumentation.recording import Recording
+
+
+class Openings(DeclarativeProjection):
+    @handles(Opened)
+    async def on_opened(self, event):
+        pass
 
 
 async def names_once_there_are_any(recording):
@@ -332,7 +340,7 @@ async def names_once_there_are_any(recording):
 
 async def run():
     instrumentor, recording = EventsourceInstrumentor(), Recording()
-    async with ProjectionRunner(InMemoryEventStore(), DeclarativeProjection(), lag_interval=0.005):
+    async with ProjectionRunner(InMemoryEventStore(), Openings(), lag_interval=0.005):
         instrumentor.instrument()
         instrumentor.uninstrument()
         instrumentor.instrument()

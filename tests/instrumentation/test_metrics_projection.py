@@ -50,11 +50,17 @@ class Plain(DeclarativeProjection):
     async def on_opened(self, event: Opened) -> None:
         check(event)
 
+    async def _truncate_read_models(self) -> None:
+        """There is none."""
+
 
 class Transactional(SQLiteProjection):
     @handles(Opened)
     def on_opened(self, connection: sqlite3.Connection, event: Opened) -> None:
         check(event)
+
+    def _empty_tables(self, connection: sqlite3.Connection) -> None:
+        """There are none."""
 
 
 class Lost(InMemoryDLQRepository):

@@ -52,6 +52,9 @@ class Noting(DeclarativeProjection):
     async def on_opened(self, event: Opened) -> None:
         self.current.append(current_span_id())
 
+    async def _truncate_read_models(self) -> None:
+        self.current.clear()
+
 
 class NotingOnAThread(SQLiteProjection):
     """Notes which span is current on the thread that writes."""

@@ -23,6 +23,7 @@ from eventsource.exceptions import (
     NotConnectedError,
     OptimisticLockError,
     ProjectionError,
+    RebuildError,
     SerializationError,
     UnhandledEventError,
     UnreadableEvent,
@@ -45,6 +46,7 @@ ERRORS = [
     EventBusError("bus"),
     CheckpointError("checkpoint"),
     CheckpointConflictError("Totals", "is at 5, not at 3"),
+    RebuildError("totals", "Totals"),
     OptimisticLockError(ONE, 3, 5),
     DuplicateEventError(ONE, "stands twice"),
     ForeignEventError(ONE, "Order 1", "Order 2"),
@@ -82,6 +84,7 @@ FACTS = [
     ),
     (CheckpointConflictError("Totals", "is at 5, not at 3"), {"projection_name": "Totals"}),
     (ProjectionError("Totals", ONE, "broke"), {"projection_name": "Totals", "event_id": ONE}),
+    (RebuildError("totals", "Totals"), {"projection_name": "totals", "projection_class": "Totals"}),
     (
         UnhandledEventError("Placed", ONE, "Order", ["Paid"]),
         {"event_type": "Placed", "event_id": ONE, "handler_class": "Order", "available_handlers": ["Paid"]},

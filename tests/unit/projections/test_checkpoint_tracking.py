@@ -223,7 +223,10 @@ class TestLogLines:
             f"Projection Visits failed to process event {event.event_id} (attempt 2/2): second",
         ]
         assert messages(caplog, logging.INFO) == ["Retrying in 0.0 seconds..."]
-        assert messages(caplog, logging.CRITICAL) == [f"Event {event.event_id} sent to DLQ after 2 attempts"]
+        assert messages(caplog, logging.CRITICAL) == [
+            f"Event {event.event_id} sent to DLQ after 2 attempts: "
+            f"projection Visits failed on {event.event_type} with ValueError: second"
+        ]
 
     async def test_the_values_are_there_for_machines_too(self, caplog: pytest.LogCaptureFixture, event: Opened) -> None:
         """The stack as well."""

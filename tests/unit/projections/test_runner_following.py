@@ -33,7 +33,7 @@ asyncio.run(append(sys.argv[1], UUID(sys.argv[2])))
 @pytest.fixture
 def only_wakes(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Options of a runner that never polls."""
-    monkeypatch.setattr("eventsource.projections.runner._SHORTEST_POLL", 3600.0)
+    monkeypatch.setattr("eventsource.projections.following._SHORTEST_POLL", 3600.0)
     return {"poll_interval": 3600.0, "checkpoint_interval": 3600.0}
 
 

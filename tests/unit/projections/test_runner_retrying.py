@@ -142,7 +142,7 @@ class TestPoison:
         told = [(each.levelname, each.getMessage()) for each in caplog.records if each.levelname != "INFO"]
         assert [level for level, _ in told] == ["ERROR", "ERROR", "CRITICAL"]
         assert "(attempt 2/2): cannot handle 1" in told[1][1]
-        assert told[2][1].endswith("sent to DLQ after 2 attempts")
+        assert "sent to DLQ after 2 attempts: projection recorder failed" in told[2][1]
 
     async def test_the_checkpoint_moves_behind_it(
         self, store: Any, checkpoints: Any, append: New, recorder: New, runner_of: New
