@@ -83,7 +83,7 @@ SENT_MESSAGES = Measurement(
 )
 DEAD_LETTERS = Measurement(
     Metric("eventsource.dlq.events", "counter", "{event}", "Events that became dead letters."),
-    lambda o: 1 if o.error is None and o.result is not False else None,  # which says that it was not kept after all
+    lambda o: 1 if o.error is None and not o.operation.again else None,
     {
         es.ATTR_PROJECTION_NAME: lambda o: o.operation.projection_name,
         ERROR_TYPE: lambda o: error_type(o.operation.error),

@@ -315,6 +315,14 @@ _ROWS = (
         get.DATABASE,
     ),
     Row(
+        dead_letters.ResolveFailedEvents,
+        DLQRepository,
+        ("eventsource.dlq.resolve",),
+        SpanKind.INTERNAL,
+        get.CHECKPOINT,
+        {es.ATTR_EVENT_COUNT: lambda o: o.result},
+    ),
+    Row(
         dead_letters.MarkRetrying,
         DLQRepository,
         ("eventsource.dlq.retry",),

@@ -1,7 +1,7 @@
 """An event-sourced shop on a SQLite file, with its read models, traces and metrics."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import UUID, uuid4
@@ -117,6 +117,21 @@ class Sales(DeclarativeProjection):
         self._pieces[event.event_id] = event.name, event.pieces
 
 
+class Meeting:
+    """Two customers who look at the shelf before either of them buys."""
+
+    def __init__(self) -> None:
+        self._looking = 0
+        self._both = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Return when both have looked; whoever looks again need not wait."""
+        self._looking += 1
+        if self._looking == 2:
+            self._both.set()
+        await self._both.wait()
+
+
 class Shop(TracingMixin):
     """What customers see."""
 
@@ -132,10 +147,18 @@ class Shop(TracingMixin):
             await self._articles.save(article)
             return article.aggregate_id
 
-    async def order(self, article_id: UUID, pieces: int, customer: str) -> None:
-        """Sell to a customer, again if somebody else was quicker."""
+    async def order(
+        self, article_id: UUID, pieces: int, customer: str, *, think: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Sell to a customer, who may *think* before deciding; again if somebody else was quicker."""
+
+        async def sell(article: Article) -> None:
+            if think:
+                await think()
+            article.sell(pieces, customer)
+
         with self._create_span_context("shop.order", {"customer": customer}):
-            await self._articles.execute(article_id, lambda article: article.sell(pieces, customer))
+            await self._articles.execute(article_id, sell)
 
 
 async def trade(events: SQLiteEventStore, snapshots: SQLiteSnapshotStore) -> None:
@@ -145,7 +168,8 @@ async def trade(events: SQLiteEventStore, snapshots: SQLiteSnapshotStore) -> Non
     print("An article is put on the shelf.")
     tea = await shop.open("Tea", 10)
     print("\nTwo customers order at once: one of them meets a conflict and is tried again.")
-    await asyncio.gather(shop.order(tea, 2, "Ada"), shop.order(tea, 1, "Grace"))
+    meeting = Meeting()
+    await asyncio.gather(shop.order(tea, 2, "Ada", think=meeting.wait), shop.order(tea, 1, "Grace", think=meeting.wait))
     print("\nThe next order finds a snapshot, and replays nothing.")
     await shop.order(tea, 4, "Edsger")
     print("\nThe last one wants more than there is.")
@@ -171,9 +195,8 @@ async def report(events: SQLiteEventStore, metrics: RecordedMetrics) -> None:
         runner.pause()
         await wait_until(lambda: runner.lag is not None)
         lag = metrics.total("eventsource.projection.lag")
-        print(
-            f"\nThe read model is {lag:g} events behind. It catches up: one page, with links to where they come from."
-        )
+        print(f"\nThe read model is {lag:g} events behind at most: positions count, whether it wants the event or not.")
+        print("It catches up, on the sales: one page, with links to where they come from.")
         runner.resume()
         await runner.wait_for()
         await wait_until(lambda: runner.lag is not None and runner.lag.events == 0)

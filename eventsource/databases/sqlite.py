@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import local
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast, get_args
 
 from eventsource.databases.group_commit import GroupCommit
 from eventsource.databases.owning_loop import OwningLoop
@@ -36,9 +36,7 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "it is read-only: check the mount and the permissions of file and directory",
 }
 
-_OUTAGES = frozenset(
-    {*_ADVICE, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
-)
+_OUTAGES = frozenset({*_ADVICE, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM})
 _REFUSALS = (sqlite3.Error, OverflowError, UnicodeError)
 """What SQLite raises, and the driver where a number takes more than 64 bits or a text is no Unicode."""
 
@@ -77,12 +75,18 @@ def _result_of(job: Job[Result], connection: sqlite3.Connection) -> Result:
         raise RuntimeError("what was to be done raised StopIteration") from error
 
 
+class _Writing(NamedTuple):
+    job: Job[Any]
+    alone: bool
+
+
 class SQLiteDatabase:
     """
     The connections to one database; for one event loop at a time.
 
-    All writing happens on one thread, where the jobs that are queued share a transaction, a savepoint each. Reading
-    happens on others. A whole job is one hop to its thread. ``:memory:`` is one private connection for both.
+    All writing happens on one thread, where the jobs that are queued share a transaction, a savepoint each; one that
+    runs the code of others has a transaction alone. Reading happens on other threads. A whole job is one hop to its
+    thread. ``:memory:`` is one private connection for both.
     """
 
     def __init__(self, path: str, options: SQLiteOptions) -> None:
@@ -91,19 +95,19 @@ class SQLiteDatabase:
         self._connections: list[sqlite3.Connection] = []
         self._of_thread = local()
         self._owner = OwningLoop(f"the SQLite database {path!r}")
-        self._group: GroupCommit[Job[Any], Committed] = GroupCommit(self._commit)
+        self._group: GroupCommit[_Writing, Committed] = GroupCommit(self._commit)
         self._writer = ThreadPoolExecutor(1, "eventsource-sqlite-writer")
         self._reader = self._writer if path == MEMORY else self._readers()
 
-    async def write(self, job: Job[Any]) -> Committed:
+    async def write(self, job: Job[Any], *, alone: bool = False) -> Committed:
         """
-        Return what *job* returned, once what it wrote is committed.
+        Return what *job* returned, once what it wrote is committed, *alone* or together with what others write.
 
         Raises:
             DatabaseError: If the database refused; nothing of the job was written.
         """
         self._owner.check()
-        return await self._group.submit(job)
+        return await self._group.submit(_Writing(job, alone))
 
     async def read(self, job: Job[Result]) -> Result:
         """
@@ -139,8 +143,20 @@ class SQLiteDatabase:
     def _hop(self, executor: ThreadPoolExecutor, work: Callable[[], Result]) -> "asyncio.Future[Result]":
         return asyncio.get_running_loop().run_in_executor(executor, copy_context().run, work)
 
-    def _commit(self, jobs: Sequence[Job[Any]]) -> "asyncio.Future[list[Committed | Exception]]":
-        return self._hop(self._writer, partial(self._write, jobs))
+    def _commit(self, group: Sequence["_Writing"]) -> "asyncio.Future[list[Committed | Exception]]":
+        return self._hop(self._writer, partial(self._write_all, group))
+
+    def _write_all(self, group: Sequence["_Writing"]) -> list[Committed | Exception]:
+        together = [writing.job for writing in group if not writing.alone]
+        outcomes = iter(self._write(together) if together else ())
+        return [self._write_alone(writing.job) if writing.alone else next(outcomes) for writing in group]
+
+    def _write_alone(self, job: Job[Any]) -> Committed | Exception:
+        try:
+            (outcome,) = self._write([job])
+        except BaseException as error:  # it belongs to this job, and not to those that came at the same time
+            return cast(Exception, error)
+        return outcome
 
     def _write(self, jobs: Sequence[Job[Any]]) -> list[Committed | Exception]:
         try:

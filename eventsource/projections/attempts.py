@@ -9,6 +9,7 @@ from typing import TypeAlias
 from eventsource.cancellation import is_being_cancelled
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import ProjectionError
+from eventsource.projections.dead_letters.interface import message_of
 from eventsource.retry import RetryPolicy
 
 logger = logging.getLogger("eventsource.projections.base")  # where users of projections look for it
@@ -45,7 +46,7 @@ class Attempts:
             attempt: Makes one, and returns the error if it failed; what it raises ends it all.
             failed: The error of a first attempt, which was made before.
         """
-        error, number = failed or await attempt(), 0
+        error, number = await attempt() if failed is None else failed, 0
         while error is not None:
             self._report(number, error)
             if not self._policy.should_retry(number, error):
@@ -75,19 +76,20 @@ class Attempts:
         return failure
 
     def _report(self, number: int, error: Exception) -> None:
+        message = message_of(error)
         logger.error(
             "Projection %s failed to process event %s (attempt %d/%d): %s",
             self._name,
             self._event.event_id,
             number + 1,
             self._policy.max_retries + 1,
-            error,
+            message,
             exc_info=error,
             extra={
                 "projection": self._name,
                 "event_id": str(self._event.event_id),
                 "event_type": self._event.event_type,
-                "error": str(error),
+                "error": message,
             },
         )
 

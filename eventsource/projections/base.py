@@ -10,7 +10,7 @@ from eventsource.component import Component, implemented_by
 from eventsource.events.base import DomainEvent
 from eventsource.events.checks import check_name, check_type
 from eventsource.events.registry import EventRegistry, EventTypeNotFoundError
-from eventsource.exceptions import SerializationError, UnreadableEvent
+from eventsource.exceptions import CheckpointConflictError, SerializationError, UnreadableEvent
 from eventsource.handlers.registry import HandlerRegistry, UnregisteredEventHandling, report_unhandled
 from eventsource.headers import current_headers, headers_in_hand
 from eventsource.projections.attempts import Attempts, Failure, Sleep, sleep
@@ -19,9 +19,9 @@ from eventsource.projections.checkpoints.interface import CheckpointRepository
 from eventsource.projections.checkpoints.values import CheckpointData
 from eventsource.projections.cursor import Cursor
 from eventsource.projections.dead_letters.in_memory import InMemoryDLQRepository
-from eventsource.projections.dead_letters.interface import DLQRepository
+from eventsource.projections.dead_letters.interface import DLQRepository, message_of
 from eventsource.projections.dead_letters.payloads import event_of, payload_of
-from eventsource.projections.dead_letters.values import DLQEntry, DLQStatus, RetryResult
+from eventsource.projections.dead_letters.values import DLQEntry, RetryResult
 from eventsource.projections.followers import Follower
 from eventsource.projections.operations import Call, CatchUp, Project
 from eventsource.projections.outcomes import CaughtUp
@@ -34,8 +34,6 @@ logger = logging.getLogger(__name__)
 
 REPLAYED = "replay"
 """Who has resolved the dead letters of a projection that is made anew."""
-
-_UNRESOLVED: tuple[DLQStatus, ...] = ("failed", "retrying")
 
 
 class Projection(ABC):
@@ -117,7 +115,8 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
 
     async def reset(self) -> None:
         """Forget the checkpoint and empty the read model; while a runner is active, use `ProjectionRunner.rebuild`."""
-        await self.checkpoints.reset_checkpoint(self._name)
+        position = await self.checkpoints.get_position(self._name)
+        await self.checkpoints.reset_checkpoint(self._name, replay_until=position)  # should this end half-way
         await self._empty()
 
     async def get_checkpoint(self) -> str | None:
@@ -151,7 +150,7 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
         if entry.status == "resolved":
             return RetryResult(dlq_id, "resolved before", entry.event_id)
         try:
-            event = event_of(entry, event_registry)
+            event = event_of(entry, event_registry, self.subscribed_to())
         except (EventTypeNotFoundError, SerializationError) as error:
             return RetryResult(dlq_id, "unreadable", entry.event_id, error)
         return await self._retry(entry, event)
@@ -179,7 +178,12 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
     async def _begin(self, checkpoint: CheckpointData, owner: str) -> None:
         if checkpoint.replay_until is not None:
             await self._empty()
-        await super()._begin(checkpoint, owner)
+        try:
+            await super()._begin(checkpoint, owner)
+        except CheckpointConflictError:
+            if checkpoint.replay_until is not None:  # what whoever moved it has made of the events is gone by now
+                await self.checkpoints.reset_checkpoint(self._name, replay_until=checkpoint.replay_until)
+            raise
 
     async def _skip_unreadable(self, bad: UnreadableEvent, error: SerializationError) -> None:
         await self.dead_letters.add_failed_event(bad.event_id, self._name, bad.event_type, bad.payload, error)
@@ -197,7 +201,14 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
 
     async def _failed_again(self, entry: DLQEntry, error: Exception) -> RetryResult:
         await self.dead_letters.add_failed_event(
-            entry.event_id, self._name, entry.event_type, entry.event_data, error, entry.retry_count + 1
+            entry.event_id,
+            self._name,
+            entry.event_type,
+            entry.event_data,
+            error,
+            entry.retry_count + 1,
+            headers=entry.headers,
+            again=True,
         )
         return RetryResult(entry.id, "failed", entry.event_id, error)
 
@@ -205,10 +216,7 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
         """Empty the read model; dead letters need no retry then, for their events are handled again."""
         logger.warning("Resetting projection %s", self._name)
         await self._truncate_read_models()
-        for status in _UNRESOLVED:
-            while entries := await self.dead_letters.get_failed_events(self._name, status):
-                for entry in entries:
-                    await self.dead_letters.mark_resolved(entry.id, REPLAYED)
+        await self.dead_letters.resolve_failed_events(self._name, REPLAYED)
 
     async def _process_and_track(self, event: DomainEvent) -> None:
         await self._perform(self._project, Project(event))
@@ -241,7 +249,7 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
     def _report_dead_letter(self, event: DomainEvent, failure: Failure) -> None:
         message = "Event %s sent to DLQ after %d attempts: projection %s failed on %s with %s: %s"
         error, facts = failure.error, (event.event_id, failure.attempts, self._name, event.event_type)
-        logger.critical(message, *facts, type(error).__name__, error)
+        logger.critical(message, *facts, type(error).__name__, message_of(error))
 
     def _attempts_at(self, event: DomainEvent, sleep: Sleep) -> Attempts:
         return Attempts(self._name, event, self.retry_policy, sleep)
@@ -277,6 +285,7 @@ class DeclarativeProjection(CheckpointTrackingProjection):
     ) -> None:
         super().__init__(checkpoint_repo, dlq_repo, retry_policy, enable_tracing, name=name)
         self._handlers = HandlerRegistry(self, unregistered_event_handling=self.unregistered_event_handling)
+        check_handled_classes(self, self._handlers)
 
     def subscribed_to(self) -> list[type[DomainEvent]]:
         """Return the event classes that have a handler."""
@@ -291,3 +300,17 @@ class DeclarativeProjection(CheckpointTrackingProjection):
 
     async def _call(self, call: Call) -> None:
         await call.handler.call(call.event)
+
+
+def check_handled_classes(projection: CheckpointTrackingProjection, handlers: HandlerRegistry) -> None:
+    """
+    Check that each handler is of a class that events may have.
+
+    Raises:
+        ValueError: If one is of `DomainEvent`, which would never be called.
+    """
+    if handlers.has_handler(DomainEvent):
+        raise ValueError(
+            f"{type(projection).__qualname__} handles DomainEvent, but events are matched by their very class: handle "
+            "each class, or derive from CheckpointTrackingProjection and return [DomainEvent] from subscribed_to()"
+        )

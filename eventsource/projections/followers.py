@@ -40,3 +40,20 @@ class Follower(ABC):
     async def _begin(self, checkpoint: CheckpointData, owner: str) -> None:
         """Make ready for the first event."""
         await self.checkpoints.save_position(self.projection_name, 0, None, None, owner=owner, events=0)
+
+
+def check_follower(projection: object) -> None:
+    """
+    Check that *projection* can be led through the log.
+
+    Raises:
+        TypeError: If it has no checkpoint.
+        ValueError: If it wants no events.
+    """
+    if not isinstance(projection, Follower):
+        raise TypeError(f"{projection!r} tracks no checkpoint: derive it from CheckpointTrackingProjection")
+    if not projection.subscribed_to():
+        raise ValueError(
+            f"projection {projection.projection_name} wants no events: mark its handlers with @handles(Event), "
+            "or return event classes from subscribed_to()"
+        )

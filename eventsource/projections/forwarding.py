@@ -16,6 +16,7 @@ from eventsource.exceptions import SerializationError, UnreadableEvent
 from eventsource.projections.checkpoints.interface import CheckpointRepository
 from eventsource.projections.cursor import Cursor
 from eventsource.projections.followers import Follower
+from eventsource.projections.halt import Halt
 from eventsource.projections.operations import CatchUp
 from eventsource.projections.outcomes import CaughtUp
 from eventsource.projections.runner import ProjectionRunner
@@ -89,34 +90,42 @@ class _Forwarding(Follower):
         raise error  # what cannot be read cannot be published, and what comes later must not overtake it
 
     async def _project_page(self, page: CatchUp, cursor: Cursor) -> CaughtUp:
-        await self._publish_page(page)
-        for stored in page.events:
+        published = await self._publish_page(page, cursor.halt)
+        for stored in page.events[:published]:
             await cursor.handled(stored)
         await cursor.save()
         return CaughtUp(cursor.position)
 
-    async def _publish_page(self, page: CatchUp) -> None:
-        publications: list[asyncio.Task[None]] = []
+    async def _publish_page(self, page: CatchUp, halt: Halt) -> int:
+        """Publish the events of *page*, until a halt is wanted, and return how many were."""
+        publications: dict[asyncio.Task[None], int] = {}
         try:
             async with asyncio.TaskGroup() as group:
-                await self._publish_all(_runs(page), group, publications)
+                await self._publish_all(_runs(page), group, publications, halt)
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
         for publication in publications:
             publication.result()  # one that a driver has cancelled is no success
+        return sum(publications.values())
 
     async def _publish_all(
-        self, runs: Iterator[_Run], group: asyncio.TaskGroup, publications: list["asyncio.Task[None]"]
+        self,
+        runs: Iterator[_Run],
+        group: asyncio.TaskGroup,
+        publications: dict["asyncio.Task[None]", int],
+        halt: Halt,
     ) -> None:
         window = asyncio.Semaphore(self._bus.concurrent_publications)
         latest: dict[tuple[UUID, str], asyncio.Task[None]] = {}
         for run in runs:
             await window.acquire()
+            if halt.is_wanted:
+                return
             before = {latest[aggregate] for aggregate in run.aggregates if aggregate in latest}
             # In an empty context, so that whoever traces the publication finds what is in its headers, and no more.
             publication = group.create_task(self._publish(run, before), context=Context())
             publication.add_done_callback(lambda _: window.release())
-            publications.append(publication)
+            publications[publication] = len(run.events)
             latest.update(dict.fromkeys(run.aggregates, publication))
 
     async def _publish(self, run: _Run, before: set["asyncio.Task[None]"]) -> None:

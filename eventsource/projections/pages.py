@@ -5,10 +5,10 @@ from datetime import datetime
 
 from eventsource.events.base import DomainEvent
 from eventsource.events.registry import EventTypeNotFoundError
-from eventsource.exceptions import SerializationError, UnreadableEvent
+from eventsource.exceptions import CheckpointError, SerializationError, UnreadableEvent
 from eventsource.projections.operations import CatchUp
 from eventsource.stores.interface import EventStore
-from eventsource.stores.values import ReadOptions, StoredEvent
+from eventsource.stores.values import ReadOptions, StoredEvent, selection_of
 
 
 class UnreadableEventFound(Exception):  # noqa: N818 - it is a find, and no error of whoever reads
@@ -29,8 +29,12 @@ class Pages:
 
     def __init__(self, store: EventStore, event_types: Collection[type[DomainEvent]], size: int) -> None:
         self._store = store
-        self._event_types = None if DomainEvent in event_types else event_types
-        self._size = min(size, store.page_size)
+        self._event_types = selection_of(event_types)
+        self._most = size
+
+    @property
+    def _size(self) -> int:
+        return min(self._most, self._store.page_size)
 
     async def after(self, position: int, replay_until: int | None) -> CatchUp | None:
         """
@@ -39,11 +43,17 @@ class Pages:
         A page lies on one side of *replay_until*, and ends before an event that cannot be read.
 
         Raises:
+            CheckpointError: If the log ends before *position*.
             EventTypeNotFoundError: If the class of the page's first event is not registered.
             UnreadableEventFound: If the page's first event cannot be read for another reason.
         """
         head = await self._store.get_global_position()  # first: what is appended meanwhile may be in the page, or not
-        if head <= position:
+        if head < position:
+            raise CheckpointError(
+                f"the checkpoint is at {position}, but the log ends at {head}: the store has been emptied or restored; "
+                "rebuild the projection"
+            )
+        if head == position:
             return None
         end = head if replay_until is None else min(head, replay_until)
         try:

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from contextvars import Context
 from functools import partial
 from typing import Self
@@ -14,9 +16,10 @@ from eventsource.component import Component
 from eventsource.events.checks import check_type
 from eventsource.exceptions import CheckpointConflictError, NotConnectedError, RebuildError
 from eventsource.projections.arrivals import Arrivals
+from eventsource.projections.awaiting import Awaiting
 from eventsource.projections.checkpoints.values import CheckpointData
 from eventsource.projections.cursor import Cursor
-from eventsource.projections.followers import Follower
+from eventsource.projections.followers import Follower, check_follower
 from eventsource.projections.following import Following
 from eventsource.projections.halt import Halt
 from eventsource.projections.lag import Lag
@@ -25,7 +28,7 @@ from eventsource.projections.operations import CatchUp, RefreshLag
 from eventsource.projections.outcomes import CaughtUp
 from eventsource.projections.pace import Pace
 from eventsource.projections.pages import Pages
-from eventsource.projections.progress import OnProgress, ReplayProgress
+from eventsource.projections.progress import OnProgress
 from eventsource.retry import RetryConfig, calculate_backoff
 from eventsource.stores.announcing import Wake, woken_by_appends
 from eventsource.stores.interface import EventStore
@@ -78,7 +81,7 @@ class ProjectionRunner(Component):
         enable_tracing: bool = True,
     ) -> None:
         check_type("store", store, EventStore)
-        _check_follower(projection)
+        check_follower(projection)
         self.enable_tracing = enable_tracing
         self._store = store
         self._projection = projection
@@ -186,17 +189,14 @@ class ProjectionRunner(Component):
             NotConnectedError: If the runner does not run, or is stopped meanwhile.
             TimeoutError: If it takes longer.
         """
-        if position is None:
-            position = await self._store.get_global_position()
-        check_type("position", position, int)
-        try:
-            async with asyncio.timeout(timeout):
-                while not await self._has_reached(position):
-                    await self._arrivals.wait_for(position, self._pace.poll_interval)
-        except TimeoutError:
-            raise TimeoutError(f"{self._whereabouts()}, not at {position} after {timeout} seconds") from self._failure
+        if position is not None:
+            check_type("position", position, int)
+        async with self._at_most(timeout):
+            if position is None:
+                position = await self._store.get_global_position()
+            await self._awaiting().arrival(position)
 
-    async def rebuild(self, on_progress: OnProgress | None = None) -> None:
+    async def rebuild(self, on_progress: OnProgress | None = None, *, timeout: float | None = None) -> None:
         """
         Empty the read model, hand the projection all events again, and return when it is where the log ends now.
 
@@ -204,26 +204,21 @@ class ProjectionRunner(Component):
 
         Args:
             on_progress: Called every now and then; `eventsource.projections.progress.progress_bar` gives one.
+            timeout: For how many seconds to wait at most; the rebuild goes on after that.
 
         Raises:
             NotConnectedError: If the runner does not run, or is stopped meanwhile.
             RebuildError: If the projection does not say how its read model is emptied.
+            TimeoutError: If it takes longer.
         """
         if not self._projection._can_be_rebuilt():
             raise RebuildError(self.projection_name, type(self._projection).__qualname__)
-        halt, name, checkpoints = self._running_halt(), self.projection_name, self._projection.checkpoints
-        target = await self._store.get_global_position()
-        await checkpoints.reset_checkpoint(name, replay_until=target)
-        halt.interrupt()
-        while True:
-            data = await self._checkpoint()
-            position = data.global_position or 0 if data else 0
-            if on_progress is not None:
-                on_progress(ReplayProgress(name, position, target))
-            if data is not None and data.replay_until is None:
-                return
-            self._running_halt()
-            await self._arrivals.wait_for(target, self._pace.poll_interval)
+        halt = self._running_halt()
+        async with self._at_most(timeout):
+            target = await self._store.get_global_position()
+            await self._projection.checkpoints.reset_checkpoint(self.projection_name, replay_until=target)
+            halt.interrupt()
+            await self._awaiting().replay(target, on_progress)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -254,8 +249,12 @@ class ProjectionRunner(Component):
                     await self._keep_leading()
                 finally:
                     refreshing.cancel()
+        except BaseException as error:
+            if not is_being_cancelled():
+                logger.critical("The runner of projection %s has ended: %r", self.projection_name, error)
+            raise
         finally:
-            self._lag = None
+            self._lag, self._failure = None, None
             self._arrivals.wake_all()
 
     async def _keep_lag_fresh(self) -> None:
@@ -275,7 +274,7 @@ class ProjectionRunner(Component):
                 await (self._rest() if self._halt.is_paused else self._lead())
             except (Exception, asyncio.CancelledError) as error:  # whatever fails, the runner lives through it
                 if is_being_cancelled():
-                    raise
+                    raise asyncio.CancelledError from error  # what failed on the way out is no news to who cancels
                 await self._recover_from(error)
 
     async def _recover_from(self, error: BaseException) -> None:
@@ -353,17 +352,23 @@ class ProjectionRunner(Component):
         if checkpoint is None or was_reset:
             self._halt.interrupt()
 
-    async def _has_reached(self, position: int) -> bool:
-        self._running_halt()
-        data = None if self._cursor else await self._checkpoint()
-        if self._cursor is not None:  # as it may be by now: nobody waits for what arrived meanwhile
-            return self._cursor.position >= position
-        return data is not None and data.global_position is not None and data.global_position >= position
+    def _awaiting(self) -> Awaiting:
+        return Awaiting(
+            self._projection.checkpoints,
+            self.projection_name,
+            self._arrivals,
+            lambda: self.position,
+            self._running_halt,
+            self._pace.poll_interval,
+        )
 
-    async def _checkpoint(self) -> CheckpointData | None:
-        """Return what is saved, without a trace of that in what is current: it is asked for again and again."""
-        look = self._projection.checkpoints.get_checkpoint_data(self.projection_name)
-        return await asyncio.create_task(look, context=Context())
+    @asynccontextmanager
+    async def _at_most(self, seconds: float | None) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(seconds):
+                yield
+        except TimeoutError:
+            raise TimeoutError(f"after {seconds} seconds {self._whereabouts()}") from self._failure
 
     async def _end(self, task: "asyncio.Task[None]") -> None:
         if task.done():
@@ -388,13 +393,3 @@ class ProjectionRunner(Component):
             f" and failing ({self._failure})" if self._failure else "",
         )
         return f"projection {self.projection_name} {where}{''.join(states)}"
-
-
-def _check_follower(projection: object) -> None:
-    if not isinstance(projection, Follower):
-        raise TypeError(f"{projection!r} tracks no checkpoint: derive it from CheckpointTrackingProjection")
-    if not projection.subscribed_to():
-        raise ValueError(
-            f"projection {projection.projection_name} wants no events: mark its handlers with @handles(Event), "
-            "or return event classes from subscribed_to()"
-        )

@@ -12,7 +12,7 @@ from os import PathLike
 from typing import Any, ClassVar
 
 from eventsource.databases.sqlite import MEMORY, Job, Result, SQLiteOptions, Synchronous, is_outage
-from eventsource.databases.sqlite_connections import RELEASE_EVENT, SAVEPOINT_OF_EVENT, UNDO_EVENT, lent
+from eventsource.databases.sqlite_connections import ENDED, RELEASE_EVENT, SAVEPOINT_OF_EVENT, UNDO_EVENT, lent
 from eventsource.databases.sqlite_stores import SQLiteBacked
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import DatabaseError, ProjectionError
@@ -24,7 +24,7 @@ from eventsource.handlers.registry import (
 )
 from eventsource.headers import current_headers, headers_in_hand
 from eventsource.projections.attempts import Failure
-from eventsource.projections.base import REPLAYED, CheckpointTrackingProjection
+from eventsource.projections.base import REPLAYED, CheckpointTrackingProjection, check_handled_classes
 from eventsource.projections.checkpoints.operations import ResetCheckpoint, SaveCheckpoint
 from eventsource.projections.checkpoints.sqlite import (
     SQLiteCheckpointRepository,
@@ -34,7 +34,7 @@ from eventsource.projections.checkpoints.sqlite import (
 from eventsource.projections.checkpoints.values import CheckpointData
 from eventsource.projections.cursor import Cursor
 from eventsource.projections.dead_letters.interface import failed_event
-from eventsource.projections.dead_letters.operations import AddFailedEvent, MarkResolved
+from eventsource.projections.dead_letters.operations import AddFailedEvent, MarkResolved, ResolveFailedEvents
 from eventsource.projections.dead_letters.payloads import payload_of
 from eventsource.projections.dead_letters.sqlite import (
     SQLiteDLQRepository,
@@ -51,6 +51,12 @@ from eventsource.stores.values import StoredEvent
 from eventsource.types import Headers
 
 logger = logging.getLogger(__name__)
+
+_LONGEST_TRANSACTION = 0.1
+"""Seconds after which the events that are handled so far are committed: meanwhile nobody else can write."""
+
+_GAP = 0.005
+"""Seconds until the next ones are begun, for those in other processes who want to write."""
 
 
 class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
@@ -93,12 +99,14 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
             SQLiteCheckpointRepository(database, enable_tracing, **same),
             SQLiteDLQRepository(database, enable_tracing, **same),
         )
+        self._openers = 0
         for part in self._parts:
             part.known_as = type(self).__name__
         CheckpointTrackingProjection.__init__(self, *self._parts, retry_policy, enable_tracing, name=name)
         mode = self.unregistered_event_handling
         self._handlers = HandlerRegistry(self, require_async=False, unregistered_event_handling=mode)
         reason = "it runs on the thread that writes to the database"
+        check_handled_classes(self, self._handlers)
         check_synchronous(type(self), self._handlers.get_all_handlers(), ("connection", "event"), reason)
 
     def subscribed_to(self) -> list[type[DomainEvent]]:
@@ -116,13 +124,17 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
         Raises:
             DatabaseError: If the file cannot be opened or is no database of this layout.
         """
+        self._openers += 1
         try:
             for part in self._parts:
                 await part.initialize()
             await super().initialize()
         except BaseException:
-            await self.close()
+            if self._openers == 1 and not self.is_connected:  # no other task wants it open
+                await self.close()
             raise
+        finally:
+            self._openers -= 1
 
     async def close(self) -> None:
         """Finish what was asked for and close the database; may be called again."""
@@ -156,6 +168,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
             error = made[-1].error
             remaining = remaining[len(made) - (error is not None) :]
             if error is None:
+                await asyncio.sleep(_GAP if remaining else 0)
                 continue
             if not await self._settle_failed(remaining[0], error, cursor, attempts):
                 break
@@ -191,6 +204,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
             error,
             retry_count=entry.retry_count + 1,
             headers=entry.headers,
+            again=True,
         )
         kept = await self.dead_letters._perform(keep, add)
         return RetryResult(entry.id, "failed" if kept else "resolved before", entry.event_id, error)
@@ -198,10 +212,20 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
     async def _commit(self, events: Sequence[StoredEvent], to_position: int, cursor: Cursor) -> list[Attempted]:
         """Handle *events* and move the checkpoint, up to the first event that fails, as one transaction."""
         job = partial(self._handle_page, events, to_position, cursor.saved, cursor.owner)
-        attempts, position = await self._write(job)
+        try:
+            attempts, position = await self._write(job)
+        except _TransactionEnded as ended:
+            return await self._commit_before(ended.attempt, events[: ended.handled], cursor)
         if position is not None:
             cursor.committed(position)
         return list(attempts)
+
+    async def _commit_before(
+        self, ended_by: Attempted, events: Sequence[StoredEvent], cursor: Cursor
+    ) -> list[Attempted]:
+        """Handle *events* again, which were undone with the one behind them, and add the attempt at that one."""
+        made = await self._commit(events, events[-1].global_position, cursor) if events else []
+        return made if made and made[-1].error is not None else [*made, ended_by]
 
     async def _settle_failed(
         self, stored: StoredEvent, error: Exception, cursor: Cursor, attempts: list[Attempted]
@@ -246,9 +270,9 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
             raise cause if isinstance(cause, sqlite3.Error) and not is_outage(cause) else error from None
 
     async def _write(self, job: Job[Result]) -> Result:
-        """Do *job* in the context variables of here; by itself it would have those of the first job of its group."""
+        """Do *job*, which runs handlers, in the context variables of here and in a transaction of its own."""
         run = copy_context().run
-        result: Result = (await self._connected.write(lambda connection: run(job, connection))).result
+        result: Result = (await self._connected.write(lambda connection: run(job, connection), alone=True)).result
         return result
 
     # What follows runs on the thread that writes.
@@ -262,9 +286,12 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
         connection: sqlite3.Connection,
     ) -> tuple[list[Attempted], int | None]:
         attempts: list[Attempted] = []
+        end = time.perf_counter() + _LONGEST_TRANSACTION
         for stored in events:
             attempts.append(self._attempt(stored, connection))
-            if attempts[-1].error is not None:
+            if not connection.in_transaction:
+                raise _TransactionEnded(len(attempts) - 1, attempts[-1])
+            if attempts[-1].error is not None or time.perf_counter() > end:
                 break
         done = events[: len(attempts) - (attempts[-1].error is not None)]
         if not done:
@@ -274,17 +301,23 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
         return attempts, position
 
     def _attempt(self, stored: StoredEvent, connection: sqlite3.Connection) -> Attempted:
-        started, failure = time.perf_counter(), None
+        started = time.perf_counter()
         connection.execute(SAVEPOINT_OF_EVENT)
+        failure = self._failure_of(stored, connection)
+        if connection.in_transaction:
+            if failure is not None:
+                connection.execute(UNDO_EVENT)
+            connection.execute(RELEASE_EVENT)
+        return Attempted(stored.event, time.perf_counter() - started, failure)
+
+    def _failure_of(self, stored: StoredEvent, connection: sqlite3.Connection) -> Exception | None:
         try:
             self._call(stored.event, stored.headers, connection)
         except Exception as error:  # whatever the handler raises, the retry policy decides; a broken database apart
-            if not connection.in_transaction or is_outage(error):
+            if is_outage(error):
                 raise
-            connection.execute(UNDO_EVENT)
-            failure = error
-        connection.execute(RELEASE_EVENT)
-        return Attempted(stored.event, time.perf_counter() - started, failure)
+            return error
+        return None if connection.in_transaction else DatabaseError(ENDED)
 
     def _call(self, event: DomainEvent, headers: Headers, connection: sqlite3.Connection) -> None:
         handler = self._handlers.get_handler(type(event))
@@ -320,7 +353,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
         logger.warning("Resetting projection %s", self._name)
         with lent(connection):
             self._empty_tables(connection)
-        resolve_all_dead_letters(self._name, REPLAYED, connection)
+        resolve_all_dead_letters(ResolveFailedEvents(self._name, REPLAYED, datetime.now(UTC)), connection)
 
     def _create(self, connection: sqlite3.Connection) -> None:
         super()._create(connection)
@@ -329,6 +362,15 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
 
     def _move(self, last: StoredEvent, position: int, events: int, expected: int, owner: str) -> SaveCheckpoint:
         return SaveCheckpoint(self._name, last.event_id, last.event_type, position, expected, owner, events)
+
+
+class _TransactionEnded(Exception):  # noqa: N818 - what it tells is the handler's error
+    """A handler has ended the transaction, and so undone what those before it wrote."""
+
+    def __init__(self, handled: int, attempt: Attempted) -> None:
+        super().__init__(str(attempt.error))
+        self.handled = handled
+        self.attempt = attempt
 
 
 def _keep_dead_letter(add: AddFailedEvent, save: SaveCheckpoint, connection: sqlite3.Connection) -> None:

@@ -166,6 +166,13 @@ class AppendResult:
         return cls(success=False, new_version=current_version, conflict=True)
 
 
+def selection_of(
+    event_types: Collection[type[DomainEvent]] | None,
+) -> Collection[type[DomainEvent]] | None:
+    """Return what to select for a subscriber that wants *event_types*, of which `DomainEvent` stands for all."""
+    return None if event_types is None or DomainEvent in event_types else event_types
+
+
 def _classes(event_types: Collection[type[DomainEvent]]) -> frozenset[type[DomainEvent]]:
     if isinstance(event_types, type | str) or not isinstance(event_types, Collection):
         raise TypeError(f"event_types must be a collection of event classes, not {event_types!r}: write [EventClass]")

@@ -18,7 +18,7 @@ from eventsource.projections.checkpoints.operations import (
 )
 from eventsource.projections.checkpoints.values import CheckpointData, LagMetrics
 from eventsource.stores.interface import EventStore
-from eventsource.stores.values import ReadDirection, ReadOptions, StoredEvent
+from eventsource.stores.values import ReadDirection, ReadOptions, StoredEvent, selection_of
 
 __all__ = ["CheckpointData", "CheckpointRepository", "LagMetrics"]
 
@@ -107,8 +107,9 @@ class CheckpointRepository(Component, ABC):
         """
         check_name("subscription_id", subscription_id)
         check_type("position", position, int)
-        if position < 0:
-            raise ValueError(f"position must be 0 or more, not {position}")
+        for name, number in (("position", position), ("events", events)):
+            if number < 0:
+                raise ValueError(f"{name} must be 0 or more, not {number}")
         check_type("events", events, int)
         _check_given(UUID, event_id=event_id)
         _check_given(str, event_type=event_type, owner=owner)
@@ -201,7 +202,7 @@ class CheckpointRepository(Component, ABC):
     async def _latest(self, event_types: Sequence[type[DomainEvent]] | None) -> StoredEvent | None:
         if self._event_store is None:
             return None
-        options = ReadOptions(direction=ReadDirection.BACKWARD, limit=1, event_types=event_types)
+        options = ReadOptions(direction=ReadDirection.BACKWARD, limit=1, event_types=selection_of(event_types))
         newest = await self._event_store.read_page(options=options)
         return newest[0] if newest else None
 

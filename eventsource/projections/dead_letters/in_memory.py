@@ -18,6 +18,7 @@ from eventsource.projections.dead_letters.operations import (
     GetFailureStats,
     MarkResolved,
     MarkRetrying,
+    ResolveFailedEvents,
 )
 from eventsource.projections.dead_letters.values import DLQEntry, DLQStats, ProjectionFailureCount, as_text
 
@@ -54,7 +55,7 @@ class InMemoryDLQRepository(DLQRepository):
             for entry in self._entries.values()
             if get.projection_name in (None, entry.projection_name) and get.status in (None, entry.status)
         ]
-        chosen.sort(key=attrgetter("first_failed_at", "id"), reverse=not get.oldest_first)
+        chosen.sort(key=attrgetter("id"), reverse=not get.oldest_first)
         return chosen[: get.limit]
 
     async def _get_failed_event(self, get: GetFailedEvent) -> DLQEntry | None:
@@ -62,6 +63,12 @@ class InMemoryDLQRepository(DLQRepository):
 
     async def _mark_resolved(self, mark: MarkResolved) -> bool:
         return self._change(mark.dlq_id, status="resolved", resolved_at=mark.resolved_at, resolved_by=mark.resolved_by)
+
+    async def _resolve_failed_events(self, resolve: ResolveFailedEvents) -> int:
+        waiting = [entry.id for entry in self._waiting() if entry.projection_name == resolve.projection_name]
+        for dlq_id in waiting:
+            self._change(dlq_id, status="resolved", resolved_at=resolve.resolved_at, resolved_by=resolve.resolved_by)
+        return len(waiting)
 
     async def _mark_retrying(self, mark: MarkRetrying) -> bool:
         return self._change(mark.dlq_id, status="retrying", resolved_at=None, resolved_by=None)

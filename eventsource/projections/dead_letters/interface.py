@@ -21,6 +21,7 @@ from eventsource.projections.dead_letters.operations import (
     GetFailureStats,
     MarkResolved,
     MarkRetrying,
+    ResolveFailedEvents,
 )
 from eventsource.projections.dead_letters.values import DLQEntry, DLQStats, DLQStatus, ProjectionFailureCount
 from eventsource.types import Headers
@@ -54,6 +55,7 @@ class DLQRepository(Component, ABC):
         retry_count: int = 0,
         *,
         headers: Headers | None = None,
+        again: bool = False,
     ) -> int:
         """
         Keep an event that failed and return the id of its entry.
@@ -69,9 +71,17 @@ class DLQRepository(Component, ABC):
             error: What was raised; its message, class and stack are kept.
             retry_count: How often the event was attempted.
             headers: What stood beside the event.
+            again: Whether this is about an entry that was tried again, and no new dead letter.
         """
         add = failed_event(
-            event_id, projection_name, event_type, event_data, error, retry_count=retry_count, headers=headers
+            event_id,
+            projection_name,
+            event_type,
+            event_data,
+            error,
+            retry_count=retry_count,
+            headers=headers,
+            again=again,
         )
         return await self._perform(self._add_failed_event, add)
 
@@ -120,6 +130,15 @@ class DLQRepository(Component, ABC):
         return await self._perform(self._mark_resolved, MarkResolved(dlq_id, resolved_by, datetime.now(UTC)))
 
     @final
+    @implemented_by("_resolve_failed_events")
+    async def resolve_failed_events(self, projection_name: str, resolved_by: str) -> int:
+        """Note that no entry of a projection needs attention any more, and return how many did."""
+        check_name("projection_name", projection_name)
+        check_name("resolved_by", resolved_by)
+        resolve = ResolveFailedEvents(projection_name, resolved_by, datetime.now(UTC))
+        return await self._perform(self._resolve_failed_events, resolve)
+
+    @final
     @implemented_by("_mark_retrying")
     async def mark_retrying(self, dlq_id: int) -> bool:
         """Note that an entry is tried again; tell whether there is such an entry."""
@@ -160,6 +179,9 @@ class DLQRepository(Component, ABC):
     async def _mark_resolved(self, mark: MarkResolved) -> bool: ...
 
     @abstractmethod
+    async def _resolve_failed_events(self, resolve: ResolveFailedEvents) -> int: ...
+
+    @abstractmethod
     async def _mark_retrying(self, mark: MarkRetrying) -> bool: ...
 
     @abstractmethod
@@ -181,6 +203,7 @@ def failed_event(
     *,
     retry_count: int,
     headers: Headers | None,
+    again: bool = False,
 ) -> AddFailedEvent:
     """Return the operation that `DLQRepository.add_failed_event` performs."""
     check_type("event_id", event_id, UUID)
@@ -194,15 +217,17 @@ def failed_event(
         event_type,
         event_data if isinstance(event_data, str) else pydantic_core.to_json(event_data).decode(),
         error,
-        _writable(_message(error)),
+        _writable(message_of(error)),
         _writable("".join(traceback.format_exception(error))),
         retry_count,
         check_headers(headers),
         datetime.now(UTC),
+        again,
     )
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
+    """Return the message of *error*, also of one that cannot say it."""
     try:
         return str(error)
     except Exception as failure:  # whoever wrote the class of the error did not expect this one

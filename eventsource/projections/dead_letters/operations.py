@@ -22,6 +22,7 @@ class AddFailedEvent:
     retry_count: int
     event_headers: Headers | None
     failed_at: datetime
+    again: bool
 
 
 @dataclass(slots=True)
@@ -55,6 +56,15 @@ class MarkRetrying:
     """Note that an entry is tried again."""
 
     dlq_id: int
+
+
+@dataclass(slots=True)
+class ResolveFailedEvents:
+    """Note that no entry of a projection needs attention any more."""
+
+    projection_name: str
+    resolved_by: str
+    resolved_at: datetime
 
 
 @dataclass(slots=True)

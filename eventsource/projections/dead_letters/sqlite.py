@@ -1,7 +1,7 @@
 """Dead letters in a SQLite file."""
 
 import sqlite3
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from os import PathLike
 from typing import Any, ClassVar
@@ -21,6 +21,7 @@ from eventsource.projections.dead_letters.operations import (
     GetFailureStats,
     MarkResolved,
     MarkRetrying,
+    ResolveFailedEvents,
 )
 from eventsource.projections.dead_letters.values import DLQEntry, DLQStats, ProjectionFailureCount, as_text
 
@@ -62,7 +63,7 @@ _GET = f"SELECT {_COLUMNS} FROM dead_letter_queue WHERE id = ?"
 _LIST = f"""
 SELECT {_COLUMNS} FROM dead_letter_queue
 WHERE projection_name = coalesce(?, projection_name) AND status = coalesce(?, status)
-ORDER BY first_failed_at {{order}}, id {{order}} LIMIT ?
+ORDER BY id {{order}} LIMIT ?
 """
 _RESOLVE = "UPDATE dead_letter_queue SET status = 'resolved', resolved_at = ?, resolved_by = ? WHERE id = ?"
 _RESOLVE_ALL = """
@@ -121,6 +122,10 @@ class SQLiteDLQRepository(SQLiteBacked, DLQRepository):
     async def _mark_resolved(self, mark: MarkResolved) -> bool:
         return await self._change(_RESOLVE, as_text(mark.resolved_at), mark.resolved_by, mark.dlq_id) > 0
 
+    async def _resolve_failed_events(self, resolve: ResolveFailedEvents) -> int:
+        resolved: int = (await self._connected.write(partial(resolve_all_dead_letters, resolve))).result
+        return resolved
+
     async def _mark_retrying(self, mark: MarkRetrying) -> bool:
         return await self._change(_RETRY, mark.dlq_id) > 0
 
@@ -162,9 +167,10 @@ def add_dead_letter(add: AddFailedEvent, connection: sqlite3.Connection) -> int:
     return int(dlq_id)
 
 
-def resolve_all_dead_letters(projection_name: str, resolved_by: str, connection: sqlite3.Connection) -> None:
-    """Note that no entry of a projection needs attention any more, as a part of somebody's transaction."""
-    connection.execute(_RESOLVE_ALL, (as_text(datetime.now(UTC)), resolved_by, projection_name))
+def resolve_all_dead_letters(resolve: ResolveFailedEvents, connection: sqlite3.Connection) -> int:
+    """Resolve all entries of a projection as a part of somebody's transaction, and return how many were not."""
+    values = as_text(resolve.resolved_at), resolve.resolved_by, resolve.projection_name
+    return connection.execute(_RESOLVE_ALL, values).rowcount
 
 
 def resolve_dead_letter(mark: MarkResolved, connection: sqlite3.Connection) -> bool:
