@@ -34,6 +34,7 @@ from eventsource.exceptions import (
     NotConnectedError,
     OptimisticLockError,
     ProjectionError,
+    RebuildError,
 )
 from eventsource.handlers import handles
 from eventsource.headers import current_headers
@@ -151,6 +152,7 @@ __all__ = [
     "ProjectionRunner",
     "ReadDirection",
     "ReadOptions",
+    "RebuildError",
     "SQLiteCheckpointRepository",
     "SQLiteDLQRepository",
     "SQLiteEventStore",

@@ -40,9 +40,9 @@ _GRACE = 1.0
 
 class ProjectionRunner(Component):
     """
-    Feeds a projection from the log: first what is there, then what is appended, in order and at least once.
+    A catch-up subscription: feeds a projection from the log, in order and at least once.
 
-    An async context manager: entering starts a task, leaving stops it. Of all runners of one projection, in all
+    First comes what is there, then what is appended. An async context manager: entering starts a task, leaving stops it. Of all runners of one projection, in all
     processes that share its checkpoints, one is active; the others wait for its lease. An event that the projection
     cannot handle becomes a dead letter; a failure of store or checkpoints makes the runner begin again from the
     checkpoint, later and later.
@@ -319,6 +319,7 @@ class ProjectionRunner(Component):
                 with woken_by_appends(self._store.log, self._wake):
                     await self._following(cursor).follow()
             finally:
+                logger.info("Projection %s leaves off at position %d", name, cursor.position)
                 self._cursor = None
 
     def _following(self, cursor: Cursor) -> Following:

@@ -19,7 +19,7 @@ PUBLIC = {
         is_event_registered list_registered_events EventTypeNotFoundError DuplicateEventTypeError
     """,
     "stores": """
-        EventStore EventPublisher EventStream AppendResult StoredEvent ReadOptions ReadDirection ExpectedVersion
+        EventStore EventPublisher EventStream AppendResult StoredEvent ReadOptions RebuildError ReadDirection ExpectedVersion
         InMemoryEventStore SQLiteEventStore SQLITE_AVAILABLE
     """,
     "aggregates": "AggregateRoot AggregateRepository DeclarativeAggregate handles",
