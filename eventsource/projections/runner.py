@@ -42,10 +42,10 @@ class ProjectionRunner(Component):
     """
     A catch-up subscription: feeds a projection from the log, in order and at least once.
 
-    First comes what is there, then what is appended. An async context manager: entering starts a task, leaving stops it. Of all runners of one projection, in all
-    processes that share its checkpoints, one is active; the others wait for its lease. An event that the projection
-    cannot handle becomes a dead letter; a failure of store or checkpoints makes the runner begin again from the
-    checkpoint, later and later.
+    First comes what is there, then what is appended. An async context manager: entering starts a task, leaving stops
+    it. Of all runners of one projection, in all processes that share its checkpoints, one is active; the others wait
+    for its lease. An event that the projection cannot handle becomes a dead letter; a failure of store or checkpoints
+    makes the runner begin again from the checkpoint, later and later.
 
     Args:
         store: Where the events are.

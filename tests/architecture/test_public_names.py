@@ -19,14 +19,14 @@ PUBLIC = {
         is_event_registered list_registered_events EventTypeNotFoundError DuplicateEventTypeError
     """,
     "stores": """
-        EventStore EventPublisher EventStream AppendResult StoredEvent ReadOptions RebuildError ReadDirection ExpectedVersion
+        EventStore EventPublisher EventStream AppendResult StoredEvent ReadOptions ReadDirection ExpectedVersion
         InMemoryEventStore SQLiteEventStore SQLITE_AVAILABLE
     """,
     "aggregates": "AggregateRoot AggregateRepository DeclarativeAggregate handles",
     "bus": "EventBus EventHandlerFunc AsyncEventHandler InMemoryEventBus current_headers",
     "protocols": "EventHandler SyncEventHandler FlexibleEventHandler EventSubscriber FlexibleEventSubscriber",
     "exceptions": """
-        AggregateNotFoundError CheckpointConflictError CheckpointError DatabaseError DuplicateEventError
+        AggregateNotFoundError CheckpointConflictError RebuildError CheckpointError DatabaseError DuplicateEventError
         EventNotFoundError EventSourceError EventVersionError ForeignEventError NotConnectedError OptimisticLockError
         ProjectionError
     """,
