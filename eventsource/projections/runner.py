@@ -24,8 +24,7 @@ from eventsource.projections.following import Following
 from eventsource.projections.halt import Halt
 from eventsource.projections.lag import Lag
 from eventsource.projections.leading import Leadership
-from eventsource.projections.operations import CatchUp, RefreshLag
-from eventsource.projections.outcomes import CaughtUp
+from eventsource.projections.operations import RefreshLag
 from eventsource.projections.pace import Pace
 from eventsource.projections.pages import Pages
 from eventsource.projections.progress import OnProgress
@@ -227,12 +226,6 @@ class ProjectionRunner(Component):
     async def __aexit__(self, *exc_info: object) -> None:
         await self.stop()
 
-    async def _catch_up(self, page: CatchUp) -> CaughtUp:
-        cursor = self._cursor
-        if cursor is None:
-            raise AssertionError("only the active runner handles pages")
-        return await self._projection._project_page(page, cursor)
-
     async def _refresh_lag(self, refresh: RefreshLag) -> Lag:
         head = await self._store.get_global_position()
         checkpoint = await self._projection.checkpoints.get_position(self.projection_name) or 0
@@ -329,7 +322,7 @@ class ProjectionRunner(Component):
             cursor,
             self._wake,
             longest_poll=self._pace.poll_interval,
-            handle=partial(self._perform, self._catch_up),
+            handle=partial(self._perform, partial(self._projection._project_page, cursor=cursor)),
             on_success=self._be_well,
         )
 
