@@ -103,7 +103,7 @@ class SQLiteBacked:
             lease.is_ready = True
         except BaseException:
             if lease.openers == 1 and not lease.is_ready and lease is self._lease:  # no other task wants it open
-                await self.close()
+                await SQLiteBacked.close(self)  # and not what a subclass has besides, which others may be opening
             raise
         finally:
             lease.openers -= 1

@@ -144,7 +144,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
 
     async def reset(self) -> None:
         """Forget the checkpoint and empty the read model, both or nothing; for a runner, use its `rebuild`."""
-        await self._connected.write(self._reset)
+        await self._write(self._reset)
 
     def _create_tables(self, connection: sqlite3.Connection) -> None:
         """Create the tables of the read model where they are missing; subclasses say how."""
@@ -179,7 +179,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
         return type(self)._empty_tables is not SQLiteProjection._empty_tables
 
     async def _begin(self, checkpoint: CheckpointData, owner: str) -> None:
-        await self._connected.write(partial(self._begin_at_once, checkpoint, owner))
+        await self._write(partial(self._begin_at_once, checkpoint, owner))
 
     async def _retry(self, entry: DLQEntry, event: DomainEvent) -> RetryResult:
         async def project(project: Project) -> bool:
@@ -225,7 +225,8 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
     ) -> list[Attempted]:
         """Handle *events* again, which were undone with the one behind them, and add the attempt at that one."""
         made = await self._commit(events, events[-1].global_position, cursor) if events else []
-        return made if made and made[-1].error is not None else [*made, ended_by]
+        is_done = len(made) == len(events) and (not made or made[-1].error is None)
+        return [*made, ended_by] if is_done else made
 
     async def _settle_failed(
         self, stored: StoredEvent, error: Exception, cursor: Cursor, attempts: list[Attempted]
@@ -267,10 +268,10 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
             return await self._write(job)
         except DatabaseError as error:
             cause = error.__cause__
-            raise cause if isinstance(cause, sqlite3.Error) and not is_outage(cause) else error from None
+            raise cause if isinstance(cause, sqlite3.Error) and not _is_explained_better(cause) else error from None
 
     async def _write(self, job: Job[Result]) -> Result:
-        """Do *job*, which runs handlers, in the context variables of here and in a transaction of its own."""
+        """Do *job*, which runs a subclass's code, in the context variables of here and in a transaction of its own."""
         run = copy_context().run
         result: Result = (await self._connected.write(lambda connection: run(job, connection), alone=True)).result
         return result
@@ -317,7 +318,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
             if is_outage(error):
                 raise
             return error
-        return None if connection.in_transaction else DatabaseError(ENDED)
+        return None
 
     def _call(self, event: DomainEvent, headers: Headers, connection: sqlite3.Connection) -> None:
         handler = self._handlers.get_handler(type(event))
@@ -329,6 +330,8 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
                 handler.handler(connection, event)
         except asyncio.CancelledError as error:  # it would cancel all whose writes share the transaction
             raise ProjectionError(self._name, event.event_id, "the handler was cancelled") from error
+        if not connection.in_transaction:
+            raise DatabaseError(ENDED)
 
     def _handle_tracked(self, event: DomainEvent, headers: Headers, connection: sqlite3.Connection) -> None:
         self._call(event, headers, connection)
@@ -371,6 +374,10 @@ class _TransactionEnded(Exception):  # noqa: N818 - what it tells is the handler
         super().__init__(str(attempt.error))
         self.handled = handled
         self.attempt = attempt
+
+
+def _is_explained_better(error: sqlite3.Error) -> bool:
+    return is_outage(error) or getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_AUTH
 
 
 def _keep_dead_letter(add: AddFailedEvent, save: SaveCheckpoint, connection: sqlite3.Connection) -> None:

@@ -196,6 +196,19 @@ class KeepingContract(DLQRepositorySubject):
         assert after.last_failed_at > before.last_failed_at
         assert len(await dead_letters.get_failed_events(status=None)) == 1
 
+    @pytest.mark.parametrize("again", [True, False])
+    async def test_a_retry_that_failed_is_kept_like_any_failure(
+        self, dead_letters: DLQRepository, event: Opened, again: bool
+    ) -> None:
+        """Whether it is about an entry that was tried again concerns those who count dead letters."""
+        dlq_id = await add(dead_letters, event, retry_count=1)
+        await dead_letters.mark_retrying(dlq_id)
+
+        kept = await add(dead_letters, event, retry_count=2, again=again)
+
+        entry = await entry_of(dead_letters, dlq_id)
+        assert (kept, entry.status, entry.retry_count) == (dlq_id, "failed", 2)
+
     async def test_every_projection_has_an_entry_of_its_own(self, dead_letters: DLQRepository, event: Opened) -> None:
         """That one of them fails again is nothing to the other."""
         ids = [await add(dead_letters, event, name, retry_count=1) for name in (VISITS, OPEN_DOORS)]

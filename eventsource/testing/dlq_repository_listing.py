@@ -1,14 +1,16 @@
 # ruff: noqa: S101 - contracts assert, as tests do
 """What a dead-letter repository promises about finding and counting entries."""
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
-from eventsource.projections.dead_letters.interface import DLQRepository
+from eventsource.projections.dead_letters.interface import DLQRepository, failed_event
 from eventsource.projections.dead_letters.values import DLQEntry, DLQStats, DLQStatus, ProjectionFailureCount
 from eventsource.testing.dlq_repository_subject import OPEN_DOORS, VISITS, DLQRepositorySubject, add, entry_of
-from eventsource.testing.events import Opened
+from eventsource.testing.events import NOON, Opened
 
 
 class ListingContract(DLQRepositorySubject):
@@ -39,6 +41,13 @@ class ListingContract(DLQRepositorySubject):
         ids = [await add(dead_letters, event), await add(dead_letters)]
 
         await add(dead_letters, event)
+
+        assert ids_of(await dead_letters.get_failed_events()) == ids[::-1]
+        assert ids_of(await dead_letters.get_failed_events(oldest_first=True)) == ids
+
+    async def test_a_clock_that_was_put_back_changes_no_order(self, dead_letters: DLQRepository) -> None:
+        """Nor do clocks that differ: an entry that came later is a later one."""
+        ids = [await add_at(dead_letters, NOON - timedelta(minutes=minutes)) for minutes in (0, 2, 1)]
 
         assert ids_of(await dead_letters.get_failed_events()) == ids[::-1]
         assert ids_of(await dead_letters.get_failed_events(oldest_first=True)) == ids
@@ -142,6 +151,12 @@ class ListingContract(DLQRepositorySubject):
         assert datetime.fromisoformat(count.oldest_failure) == entry.first_failed_at
         assert datetime.fromisoformat(count.most_recent_failure) == entry.last_failed_at
         assert count == ProjectionFailureCount(VISITS, 2, count.oldest_failure, count.most_recent_failure)
+
+
+async def add_at(dead_letters: DLQRepository, moment: datetime) -> int:
+    """Keep a new event as one that failed at *moment*, and return the id of its entry."""
+    add = failed_event(uuid4(), VISITS, "Opened", "{}", ValueError("no such door"), retry_count=1, headers=None)
+    return await dead_letters._add_failed_event(replace(add, failed_at=moment))
 
 
 async def add_of_each_status(dead_letters: DLQRepository) -> dict[str, int]:

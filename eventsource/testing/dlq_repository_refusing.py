@@ -18,6 +18,7 @@ HOOKS = {
     "get_failed_events": "_get_failed_events",
     "get_failed_event_by_id": "_get_failed_event",
     "mark_resolved": "_mark_resolved",
+    "resolve_failed_events": "_resolve_failed_events",
     "mark_retrying": "_mark_retrying",
     "get_failure_stats": "_get_failure_stats",
     "get_projection_failure_counts": "_get_failure_counts",
@@ -60,6 +61,14 @@ WRONG_TYPES: dict[str, tuple[str, Use]] = {
     "get by text": ("dlq_id", lambda dead_letters: dead_letters.get_failed_event_by_id("1")),
     "resolve by text": ("dlq_id", lambda dead_letters: dead_letters.mark_resolved("1", "ann")),
     "resolve by nobody": ("resolved_by", lambda dead_letters: dead_letters.mark_resolved(1, None)),
+    "resolve all of a class": (
+        "projection_name",
+        lambda dead_letters: dead_letters.resolve_failed_events(Opened, "ann"),
+    ),
+    "resolve all by nobody": (
+        "resolved_by",
+        lambda dead_letters: dead_letters.resolve_failed_events(VISITS, None),
+    ),
     "retry by text": ("dlq_id", lambda dead_letters: dead_letters.mark_retrying("1")),
 }
 WRONG_VALUES: dict[str, tuple[str, Use]] = {
@@ -72,6 +81,14 @@ WRONG_VALUES: dict[str, tuple[str, Use]] = {
         lambda dead_letters: dead_letters.get_failed_events(""),
     ),
     "resolve by nobody": ("resolved_by must not be empty", lambda dead_letters: dead_letters.mark_resolved(1, "")),
+    "resolve all of nothing": (
+        "projection_name must not be empty",
+        lambda dead_letters: dead_letters.resolve_failed_events("", "ann"),
+    ),
+    "resolve all by nobody": (
+        "resolved_by must not be empty",
+        lambda dead_letters: dead_letters.resolve_failed_events(VISITS, ""),
+    ),
     "list of no status": (
         "status must be one of .*failed.*retrying.*resolved.*not 'open'",
         lambda dead_letters: dead_letters.get_failed_events(status="open"),

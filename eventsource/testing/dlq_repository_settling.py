@@ -7,7 +7,7 @@ import pytest
 
 from eventsource.projections.dead_letters.interface import DLQRepository
 from eventsource.projections.dead_letters.operations import DeleteResolvedEvents
-from eventsource.testing.dlq_repository_subject import VISITS, DLQRepositorySubject, add, entry_of
+from eventsource.testing.dlq_repository_subject import OPEN_DOORS, VISITS, DLQRepositorySubject, add, entry_of
 from eventsource.testing.events import Opened
 
 
@@ -37,6 +37,36 @@ class SettlingContract(DLQRepositorySubject):
         assert await dead_letters.mark_resolved(dlq_id, "bob") is True
 
         assert (await entry_of(dead_letters, dlq_id)).resolved_by == "bob"
+
+    async def test_all_entries_of_a_projection_are_resolved_at_once(self, dead_letters: DLQRepository) -> None:
+        """Whether they failed or are being tried again; it is told how many they were."""
+        ids = [await add(dead_letters) for _ in range(3)]
+        await dead_letters.mark_retrying(ids[1])
+
+        assert await dead_letters.resolve_failed_events(VISITS, "ann") == 3
+
+        entries = [await entry_of(dead_letters, dlq_id) for dlq_id in ids]
+        assert {(entry.status, entry.resolved_by) for entry in entries} == {("resolved", "ann")}
+        assert all(entry.resolved_at and entry.resolved_at.utcoffset() == timedelta(0) for entry in entries)
+
+    async def test_resolving_all_entries_leaves_other_projections_alone(self, dead_letters: DLQRepository) -> None:
+        """They have something to see to still, though it be the same event."""
+        await add(dead_letters)
+        before = await entry_of(dead_letters, await add(dead_letters, projection_name=OPEN_DOORS))
+
+        assert await dead_letters.resolve_failed_events(VISITS, "ann") == 1
+
+        assert await entry_of(dead_letters, before.id) == before
+
+    async def test_resolving_all_entries_leaves_those_resolved_before_alone(self, dead_letters: DLQRepository) -> None:
+        """Thanks to whom and when stays true of them, and they are not counted."""
+        dlq_id = await add(dead_letters)
+        await dead_letters.mark_resolved(dlq_id, "ann")
+        before = await entry_of(dead_letters, dlq_id)
+
+        counts = [await dead_letters.resolve_failed_events(name, "bob") for name in (VISITS, "nobody's")]
+
+        assert (counts, await entry_of(dead_letters, dlq_id)) == ([0, 0], before)
 
     async def test_an_entry_that_is_tried_again_says_so(self, dead_letters: DLQRepository) -> None:
         """Nothing else of it changes."""

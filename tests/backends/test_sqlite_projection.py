@@ -1,15 +1,18 @@
 """Projections in a SQLite file: opening them, asking them, and what a bus or a caller gives them by hand."""
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from threading import Event
 from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
 
 from eventsource.bus.memory import InMemoryEventBus
+from eventsource.events.base import DomainEvent
 from eventsource.exceptions import DatabaseError, NotConnectedError, UnhandledEventError
 from eventsource.handlers import handles
 from eventsource.handlers.registry import UnregisteredEventHandling
@@ -64,6 +67,16 @@ class TestMaking:
         with pytest.raises(ValueError, match=r"Blind\.on_opened takes 1 .* must take \(connection, event\)"):
             Blind(path)
 
+    def test_a_handler_of_the_base_class_is_refused(self, path: Path) -> None:
+        """It would never be called."""
+
+        class Everything(SQLiteProjection):
+            @handles(DomainEvent)
+            def on_event(self, connection: sqlite3.Connection, event: DomainEvent) -> None: ...
+
+        with pytest.raises(ValueError, match=r"Everything handles DomainEvent, but events are matched by their very"):
+            Everything(path)
+
     def test_an_unknown_mode_is_refused(self, path: Path, visits_of: Any) -> None:
         """A slip of the pen would otherwise be taken for ignore."""
         mistyped = type("Mistyped", (visits_of,), {"unregistered_event_handling": "warning"})
@@ -103,15 +116,52 @@ class TestOpening:
     async def test_it_cannot_be_used_while_it_is_not_open(
         self, path: Path, visits_of: Any, event: Opened, use: Callable[..., Awaitable[object]]
     ) -> None:
-        """Neither before it was opened nor after it was closed."""
+        """Neither before it was opened nor after it was closed; the message names the projection, and not its parts."""
         visits = visits_of(path)
 
-        with pytest.raises(NotConnectedError, match="async with"):
+        with pytest.raises(NotConnectedError, match=r"^Visits on .* is not open: use it inside 'async with'"):
             await use(visits, event)
         async with visits:
             pass
-        with pytest.raises(NotConnectedError, match="async with"):
+        with pytest.raises(NotConnectedError, match=r"^Visits on .* is not open: use it inside 'async with'"):
             await use(visits, event)
+
+    @pytest.mark.parametrize("cancelled", [0, 1])
+    async def test_a_cancelled_opening_harms_no_other_of_the_same_projection(
+        self, path: Path, visits_of: Any, event: Opened, cancelled: int
+    ) -> None:
+        """Two tasks open it; the one that is not cancelled has it open, with its checkpoints and dead letters."""
+        begun, gate = Event(), Event()
+
+        class Held(visits_of):  # type: ignore[misc]
+            def _create_tables(self, connection: sqlite3.Connection) -> None:
+                begun.set()
+                gate.wait()
+                super()._create_tables(connection)
+
+        held = Held(path)
+        openings = [asyncio.create_task(held.initialize()) for _ in range(2)]
+        await asyncio.to_thread(begun.wait)
+        openings[cancelled].cancel()
+        await asyncio.wait([openings[cancelled]])
+        gate.set()
+        await openings[1 - cancelled]
+
+        await held.handle(event)
+
+        assert (openings[cancelled].cancelled(), await held.get_checkpoint()) == (True, str(event.event_id))
+        await held.close()
+
+    async def test_a_cancelled_opening_leaves_nothing_open(self, path: Path, visits_of: Any) -> None:
+        """If nobody else wants it open."""
+        visits = visits_of(path)
+        opening = asyncio.create_task(visits.initialize())
+        await asyncio.sleep(0)
+
+        opening.cancel()
+        await asyncio.wait([opening])
+
+        assert not any(part.is_connected for part in (visits, visits.checkpoints, visits.dead_letters))
 
     async def test_tables_that_cannot_be_created_leave_nothing_open(self, path: Path, visits_of: Any, sql: Sql) -> None:
         """Nor any table of the projection's own, of which one was created before."""
@@ -166,7 +216,7 @@ class TestFetching:
         """Whoever writes past the handlers would make the read model say what the log does not."""
         await visits.handle(event)
 
-        with pytest.raises(DatabaseError):
+        with pytest.raises(DatabaseError, match="nothing was read; what reads must not write"):
             await visits.fetch("DELETE FROM visits RETURNING number")
 
         assert await visits.numbers() == [1]
@@ -218,6 +268,18 @@ class TestHandling:
             await visits.handle(event)
 
         assert await visits.numbers() == []
+
+    async def test_an_outage_is_explained(self, path: Path, visits_of: Any, event: Opened) -> None:
+        """What the handler has not caused says what can be done about it."""
+
+        def fail(connection: sqlite3.Connection, event: Opened) -> None:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
+
+        async with visits_of(path, fail) as visits:
+            with pytest.raises(DatabaseError, match="another connection kept it locked"):
+                await visits.handle(event)
 
 
 class TestUnhandledEvents:

@@ -9,17 +9,18 @@ from uuid import UUID
 
 import pytest
 
+from eventsource.events.base import DomainEvent
 from eventsource.events.registry import EventRegistry, EventTypeNotFoundError
 from eventsource.headers import current_headers
 from eventsource.projections.dead_letters.values import DLQEntry, RetryResult
-from eventsource.testing.events import Opened, opened
+from eventsource.testing.events import Closed, Opened, opened
 
 
 def refuse(connection: sqlite3.Connection, event: Opened) -> None:
     raise LookupError("no room")
 
 
-async def keep(visits: Any, *events: Opened) -> list[int]:
+async def keep(visits: Any, *events: DomainEvent) -> list[int]:
     """Keep *events* as dead letters and return the ids of their entries."""
     return [
         await visits.dead_letters.add_failed_event(
@@ -29,7 +30,7 @@ async def keep(visits: Any, *events: Opened) -> list[int]:
             event.model_dump_json(),
             LookupError("no room"),
             1,
-            headers={"request": str(event.number)},
+            headers={"request": str(getattr(event, "number", 0))},
         )
         for event in events
     ]
@@ -66,6 +67,36 @@ async def test_one_that_fails_again_leaves_its_reason_only(visits: Any, door: UU
 
     assert (result.outcome, type(result.error), await visits.numbers()) == ("failed", LookupError, [])
     assert (await status(visits, dlq_id), await visits.failed()) == ("failed", [("no room", 2)])
+
+
+async def test_what_sqlite_has_refused_is_the_answer_as_it_is(visits: Any, door: UUID) -> None:
+    """It is the handler's failure, and no failure of the database."""
+    (dlq_id,) = await keep(visits, *opened(door, 1))
+    visits.do = lambda connection, event: connection.execute("INSERT INTO doors VALUES (1)")
+
+    result = await visits.retry_dead_letter(dlq_id)
+
+    assert (type(result.error), await visits.failed()) == (sqlite3.OperationalError, [("no such table: doors", 2)])
+
+
+async def test_an_entry_that_was_deleted_meanwhile_is_kept_again_as_it_was(
+    path: Path, visits_of: Any, door: UUID
+) -> None:
+    """Data and headers are those of the entry that was tried."""
+
+    class Overtaken(visits_of):  # type: ignore[misc]
+        async def _failed_again(self, entry: DLQEntry, error: Exception) -> RetryResult:
+            await self.dead_letters.mark_resolved(entry.id, "ann")
+            await self.dead_letters.delete_resolved_events(0)
+            return await super()._failed_again(entry, error)
+
+    async with Overtaken(path, refuse) as visits:
+        (dlq_id,) = await keep(visits, *opened(door, 1))
+
+        await visits.retry_dead_letter(dlq_id)
+
+        (entry,) = await visits.dead_letters.get_failed_events()
+    assert (entry.id > dlq_id, entry.headers, entry.retry_count) == (True, {"request": "1"}, 2)
 
 
 async def test_all_are_tried_in_the_order_in_which_they_failed(visits: Any, door: UUID) -> None:
@@ -137,8 +168,8 @@ async def test_one_of_another_projection_is_unknown(path: Path, visits: Any, vis
 
 
 async def test_one_that_nobody_can_read_waits(visits: Any, door: UUID) -> None:
-    """The registry that was given does not know its type."""
-    (dlq_id,) = await keep(visits, *opened(door, 1))
+    """Neither the projection nor the registry that was given knows its type."""
+    (dlq_id,) = await keep(visits, Closed(aggregate_id=door))
 
     (result,) = await visits.retry_dead_letters(event_registry=EventRegistry())
 

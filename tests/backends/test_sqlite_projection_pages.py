@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from eventsource.exceptions import CheckpointConflictError
+import pytest
+
+from eventsource.exceptions import CheckpointConflictError, RebuildError
 from eventsource.headers import current_headers
 from eventsource.projections.cursor import Cursor
 from eventsource.projections.operations import CatchUp
 from eventsource.projections.outcomes import CaughtUp
 from eventsource.projections.runner import ProjectionRunner
+from eventsource.projections.sqlite import SQLiteProjection
 from eventsource.retry import RetryPolicy
 from eventsource.stores.sqlite import SQLiteEventStore
 from eventsource.testing.events import DOOR, Closed, Opened, opened
@@ -290,6 +293,16 @@ class TestRebuilding:
 
             assert await visits.numbers() == [1, 2]
         assert seen == [[1, 2], [1, 2]]
+
+    async def test_what_cannot_be_emptied_is_not_rebuilt(
+        self, path: Path, store: SQLiteEventStore, visits_of: Any, runner_of: RunnerOf
+    ) -> None:
+        """The message says what to implement."""
+        endless = type("Endless", (visits_of,), {"_empty_tables": SQLiteProjection._empty_tables})
+
+        async with endless(path) as visits, runner_of(store, visits) as runner:
+            with pytest.raises(RebuildError, match=r"Endless does not say .* _empty_tables\(connection\)"):
+                await runner.rebuild()
 
     async def test_a_reset_is_found_by_the_runner(
         self, store: SQLiteEventStore, visits: Any, append: Append, runner_of: RunnerOf

@@ -286,9 +286,9 @@ class TestSwitching:
         """The one of before keeps its instruments, and they are silent; and so on when it is its turn again."""
         other = Recording()
         async with runner_of(gated, **OFTEN):
-            for now, before in [(recording, other), (other, recording), (recording, other)]:
-                instrumentor.instrument(meter_provider=now.metrics.provider)
-                await until(lambda now=now: gauges(now.metrics))
+            for present, before in [(recording, other), (other, recording), (recording, other)]:
+                instrumentor.instrument(meter_provider=present.metrics.provider)
+                await until(lambda present=present: gauges(present.metrics))
                 assert gauges(before.metrics) == []
                 instrumentor.uninstrument()
         other.shutdown()

@@ -216,6 +216,17 @@ class TestDeadLetters:
 
         assert eventsource_metrics.named(DEAD_LETTERS) == []
 
+    async def test_a_retry_that_fails_is_none(
+        self, log: EventStore, append: Append, projection: Any, catch_up: CatchUp, eventsource_metrics: RecordedMetrics
+    ) -> None:
+        """It is the same dead letter as before."""
+        await append(2, log)
+        await catch_up()
+
+        (result,) = await projection.retry_dead_letters()
+
+        assert (result.outcome, eventsource_metrics.total(DEAD_LETTERS, OPENINGS)) == ("failed", 1)
+
     @pytest.mark.parametrize("kind", [InMemoryDLQRepository, Lost])
     async def test_what_could_not_be_kept_is_none(
         self, kind: type[DLQRepository], door: UUID, eventsource_metrics: RecordedMetrics

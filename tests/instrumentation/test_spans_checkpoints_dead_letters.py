@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -182,6 +182,35 @@ class TestDeadLetters:
         span = eventsource_spans.one(f"eventsource.dlq.{name}")
         assert eventsource_spans.names == [span.name]
         assert dict(span.attributes or {}) == {**attributes, **IN_MEMORY}
+
+    async def test_resolving_all_of_them_is_one_span(
+        self, dead_letters: InMemoryDLQRepository, eventsource_spans: RecordedSpans
+    ) -> None:
+        """A rebuild with many dead letters makes no more than that; it tells whose, and how many."""
+        for _ in range(3):
+            await dead_letters.add_failed_event(uuid4(), "openings", "Opened", {}, ValueError("stuck"))
+        eventsource_spans.clear()
+
+        await dead_letters.resolve_failed_events("openings", "hand")
+
+        span = eventsource_spans.one("eventsource.dlq.resolve")
+        assert eventsource_spans.names == [span.name]
+        assert dict(span.attributes or {}) == {**OPENINGS, "eventsource.event.count": 3, **IN_MEMORY}
+
+    async def test_a_reset_with_many_of_them_has_one_span_for_all(
+        self,
+        dead_letters: InMemoryDLQRepository,
+        openings: Callable[..., Any],
+        eventsource_spans: RecordedSpans,
+    ) -> None:
+        """They are not resolved one by one."""
+        for _ in range(3):
+            await dead_letters.add_failed_event(uuid4(), "openings", "Opened", {}, ValueError("stuck"))
+        eventsource_spans.clear()
+
+        await openings(dlq_repo=dead_letters, name="openings").reset()
+
+        assert [name for name in eventsource_spans.names if ".dlq." in name] == ["eventsource.dlq.resolve"]
 
     async def test_those_of_all_projections_have_no_name(
         self, dead_letters: InMemoryDLQRepository, eventsource_spans: RecordedSpans

@@ -106,11 +106,10 @@ class CheckpointRepository(Component, ABC):
                 *owner* has not the lease; nothing was changed.
         """
         check_name("subscription_id", subscription_id)
-        check_type("position", position, int)
         for name, number in (("position", position), ("events", events)):
+            check_type(name, number, int)
             if number < 0:
                 raise ValueError(f"{name} must be 0 or more, not {number}")
-        check_type("events", events, int)
         _check_given(UUID, event_id=event_id)
         _check_given(str, event_type=event_type, owner=owner)
         _check_given(int, expected=expected)

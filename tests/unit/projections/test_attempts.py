@@ -9,7 +9,7 @@ import pytest
 
 from eventsource.exceptions import ProjectionError
 from eventsource.projections.attempts import Attempts, sleep
-from eventsource.retry import ExponentialBackoffRetryPolicy, RetryConfig
+from eventsource.retry import ExponentialBackoffRetryPolicy, NoRetryPolicy, RetryConfig
 from eventsource.testing.events import Opened
 
 EVENT = Opened(aggregate_id=uuid4())
@@ -74,6 +74,19 @@ async def test_a_first_attempt_that_was_made_before_counts() -> None:
     assert (str(failure.error), failure.attempts) == ("third", 3)
 
 
+async def test_an_error_that_is_false_is_one_all_the_same() -> None:
+    """What has failed before is not begun anew as if it had not."""
+
+    class Falsy(Exception):  # noqa: N818 - it is called what it is
+        def __bool__(self) -> bool:
+            return False
+
+    failure = await Attempts("totals", EVENT, NoRetryPolicy(), Sleeper()).make(failing(), failed=Falsy())
+
+    assert failure is not None
+    assert (type(failure.error), failure.attempts) == (Falsy, 1)
+
+
 async def test_what_is_given_up_is_not_final() -> None:
     """Whoever ends the sleep may come back to the event."""
     failure = await Attempts("totals", EVENT, TWICE_MORE, Sleeper(times=0)).make(failing(ValueError("first")))
@@ -91,6 +104,19 @@ async def test_each_failure_is_on_record(caplog: pytest.LogCaptureFixture) -> No
     message = f"Projection totals failed to process event {EVENT.event_id} (attempt 1/3): first"
     assert (told.name, told.getMessage()) == ("eventsource.projections.base", message)
     assert vars(told)["projection"] == "totals"
+
+
+async def test_a_failure_that_cannot_be_shown_is_on_record(caplog: pytest.LogCaptureFixture) -> None:
+    """An error whose message raises an error itself ends nothing."""
+
+    class Speechless(Exception):  # noqa: N818 - it is called what it is
+        def __str__(self) -> str:
+            raise LookupError("no words")
+
+    await Attempts("totals", EVENT, TWICE_MORE, Sleeper()).make(failing(Speechless(), None))
+
+    (told,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert "(attempt 1/3): Speechless, whose message cannot be shown: LookupError: no words" in told.getMessage()
 
 
 class TestErrors:

@@ -12,7 +12,8 @@ from eventsource.exceptions import UnhandledEventError
 from eventsource.handlers import handles
 from eventsource.projections.base import DeclarativeProjection, Projection
 from eventsource.projections.checkpoints.in_memory import InMemoryCheckpointRepository
-from eventsource.retry import NoRetryPolicy
+from eventsource.projections.dead_letters.in_memory import InMemoryDLQRepository
+from eventsource.retry import NoRetryPolicy, RetryConfig
 
 
 class Paid(DomainEvent):
@@ -115,6 +116,38 @@ def test_a_handler_that_is_not_async_is_refused() -> None:
 
     with pytest.raises(ValueError, match="must be async"):
         Blocking()
+
+
+def test_a_handler_of_the_base_class_is_refused() -> None:
+    """Events are matched by their very class, and none has that one; the message says what to do instead."""
+
+    class Everything(DeclarativeProjection):
+        @handles(DomainEvent)
+        async def on_event(self, event: DomainEvent) -> None: ...
+
+    with pytest.raises(ValueError, match=r"Everything handles DomainEvent, .* derive from CheckpointTrackingProjec"):
+        Everything()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("checkpoint_repo", InMemoryDLQRepository()),
+        ("dlq_repo", InMemoryCheckpointRepository()),
+        ("retry_policy", RetryConfig()),
+        ("name", 7),
+    ],
+)
+def test_an_argument_of_another_type_is_refused(argument: str, value: object) -> None:
+    """At construction, not when the first event fails."""
+    with pytest.raises(TypeError, match=f"{argument} must be"):
+        Totals(**{argument: value})
+
+
+def test_an_empty_name_is_refused() -> None:
+    """It would be that of a checkpoint."""
+    with pytest.raises(ValueError, match="name must not be empty"):
+        Totals(name="")
 
 
 async def test_a_handler_with_two_parameters_is_given_no_context() -> None:

@@ -212,6 +212,26 @@ class TestTryingAgain:
         assert visits.headers == [{"request": "7"}] * 2
         assert dict(current_headers()) == {}
 
+    async def test_an_entry_that_was_deleted_meanwhile_is_kept_again_as_it_was(self, event: Opened) -> None:
+        """Data and headers are those of the entry that was tried."""
+
+        class Clearing(Visits):
+            async def record(self, event: DomainEvent) -> None:
+                await dead_letters.clear()
+                raise ValueError("still")
+
+        dead_letters = InMemoryDLQRepository()
+        visits, data = Clearing(dlq_repo=dead_letters, name="Visits"), event.model_dump_json()
+        dlq_id = await dead_letters.add_failed_event(
+            event.event_id, "Visits", event.event_type, data, ValueError(), 1, headers={"request": "7"}
+        )
+
+        await visits.retry_dead_letter(dlq_id)
+
+        (entry,) = await dead_letters.get_failed_events()
+        assert (entry.id > dlq_id, entry.headers, entry.retry_count) == (True, {"request": "7"}, 2)
+        assert entry.event_data == data
+
     async def test_what_was_resolved_before_is_not_handled_again(self, visits: Visits, event: Opened) -> None:
         """By whomever."""
         (dlq_id,) = await visits.fail_on(event)
@@ -328,7 +348,7 @@ class TestReadingWhatIsKept:
         assert [(each.event_version, each.shade) for each in visits.seen if isinstance(each, Painted)] == [(2, "red")]
 
     async def test_all_are_read_with_the_registry_that_is_given(self, visits: Visits, registry: EventRegistry) -> None:
-        """The default one does not know the class."""
+        """The default one does not know how the event was written."""
         event_id, visits.failure = uuid4(), None
         await keep(visits, event_id, OLD.format(event_id))
 
@@ -340,7 +360,7 @@ class TestReadingWhatIsKept:
     async def test_an_unknown_type_is_unreadable(self, visits: Visits) -> None:
         """The result says why, and the entry waits for somebody who knows it."""
         event_id, visits.failure = uuid4(), None
-        dlq_id = await keep(visits, event_id, OLD.format(event_id))
+        dlq_id = await keep(visits, event_id, OLD.format(event_id), "Varnished")
 
         result = await visits.retry_dead_letter(dlq_id)
 

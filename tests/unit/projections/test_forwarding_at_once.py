@@ -144,6 +144,89 @@ async def test_stopping_waits_for_those_under_way(
     assert (bus.numbers, await checkpoints.get_position("forwarder")) == ([2, 1], last)
 
 
+class TestInTheMidstOfAPage:
+    async def test_a_stop_lets_nothing_more_out(
+        self, store: EventStore, checkpoints: CheckpointRepository, forwarder_of: ForwarderOf, until: Until
+    ) -> None:
+        """What was under way is finished, and the checkpoint is behind it."""
+        bus = WideBus()
+        await append_each(store, *((number, uuid4()) for number in range(1, 9)))
+        forwarder = forwarder_of(bus)
+        await forwarder.start()
+        await until(lambda: len(bus.waiting) == 4)
+
+        stopping = asyncio.create_task(forwarder.stop())
+        for number in (4, 3, 2, 1):
+            await bus.let_go(number)
+        await stopping
+
+        assert (bus.numbers, await checkpoints.get_position("forwarder")) == ([4, 3, 2, 1], 4)
+
+    async def test_the_next_one_goes_on_behind_what_was_published(
+        self, store: EventStore, forwarder_of: ForwarderOf, until: Until
+    ) -> None:
+        """Nothing is published twice, and nothing is left out."""
+        bus = WideBus()
+        last = await append_each(store, *((number, uuid4()) for number in range(1, 7)))
+        forwarder = forwarder_of(bus)
+        await forwarder.start()
+        await until(lambda: len(bus.waiting) == 4)
+        stopping = asyncio.create_task(forwarder.stop())
+        for number in (1, 2, 3, 4):
+            await bus.let_go(number)
+        await stopping
+
+        async with forwarder_of(bus) as successor:
+            await until(lambda: len(bus.waiting) == 2)
+            await bus.let_go(5)
+            await bus.let_go(6)
+            await successor.wait_for(last, AT_MOST)
+
+        assert bus.numbers == [1, 2, 3, 4, 5, 6]
+
+    async def test_a_pause_takes_effect(
+        self, store: EventStore, checkpoints: CheckpointRepository, forwarder_of: ForwarderOf, until: Until
+    ) -> None:
+        """Until it is over; then it goes on where it was."""
+        bus = WideBus()
+        last = await append_each(store, *((number, uuid4()) for number in range(1, 7)))
+
+        async with forwarder_of(bus) as forwarder:
+            await until(lambda: len(bus.waiting) == 4)
+            forwarder.pause()
+            for number in (1, 2, 3, 4):
+                await bus.let_go(number)
+            await until(lambda: forwarder.position == 4)
+            paused = list(bus.waiting), await checkpoints.get_position("forwarder")
+            forwarder.resume()
+            await until(lambda: len(bus.waiting) == 2)
+            await bus.let_go(5)
+            await bus.let_go(6)
+            await forwarder.wait_for(last, AT_MOST)
+
+        assert (paused, bus.numbers) == (([], 4), [1, 2, 3, 4, 5, 6])
+
+    async def test_a_lost_lease_lets_nothing_more_out(
+        self, store: EventStore, checkpoints: CheckpointRepository, forwarder_of: ForwarderOf, until: Until
+    ) -> None:
+        """The rest is the other one's."""
+        bus = WideBus()
+        await append_each(store, *((number, uuid4()) for number in range(1, 9)))
+
+        async with forwarder_of(bus, lease_seconds=0.05) as forwarder:
+            await until(lambda: len(bus.waiting) == 4)
+            await checkpoints.release_lease("forwarder", checkpoints.leader)  # type: ignore[attr-defined]
+            await checkpoints.acquire_lease("forwarder", "somebody", 3600.0)
+            leasings = checkpoints.leasings  # type: ignore[attr-defined]
+            await until(lambda: checkpoints.leasings > leasings)  # type: ignore[attr-defined]
+            for number in (1, 2, 3, 4):
+                await bus.let_go(number)
+            await until(lambda: not forwarder.is_active)
+
+            assert (bus.numbers, bus.waiting) == ([1, 2, 3, 4], {})
+            assert await checkpoints.get_position("forwarder") == 0
+
+
 async def test_its_lag_is_what_is_not_published(
     store: EventStore, append: Append, forwarder_of: ForwarderOf, until: Until
 ) -> None:

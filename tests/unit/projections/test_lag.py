@@ -38,6 +38,25 @@ def test_an_event_from_the_future_is_not_negative() -> None:
     assert Lag(head=1, checkpoint=0, oldest_at=datetime.now(UTC) + timedelta(hours=1)).seconds == 0.0
 
 
+def test_for_who_has_handled_everything_by_now_there_is_none() -> None:
+    """Though nobody has looked since."""
+    lag = Lag(head=10, checkpoint=4, oldest_at=YESTERDAY).at(10)
+
+    assert (lag.checkpoint, lag.events, lag.seconds) == (10, 0, 0.0)
+
+
+def test_for_who_has_handled_a_part_by_now_there_is_less() -> None:
+    """It is as old as it was: who knows which event is the oldest."""
+    assert Lag(head=10, checkpoint=4, oldest_at=YESTERDAY).at(7) == Lag(head=10, checkpoint=7, oldest_at=YESTERDAY)
+
+
+def test_for_who_is_not_as_far_as_what_is_saved_it_stays() -> None:
+    """Somebody has handled that."""
+    lag = Lag(head=10, checkpoint=4, oldest_at=YESTERDAY)
+
+    assert lag.at(3) == lag
+
+
 @pytest.mark.parametrize("name", ["head", "checkpoint", "oldest_at"])
 def test_it_is_a_value(name: str) -> None:
     """Whoever has one may keep it."""

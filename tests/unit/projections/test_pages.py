@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eventsource.events.base import DomainEvent
-from eventsource.exceptions import SerializationError
+from eventsource.exceptions import CheckpointError, SerializationError
 from eventsource.projections.operations import CatchUp
 from eventsource.projections.pages import Pages, UnreadableEventFound
 from eventsource.stores.in_memory import InMemoryEventStore
@@ -29,7 +29,24 @@ async def test_at_the_end_there_is_none(store: Any, append: New) -> None:
     before = await pages.after(0, None)
     position = await append(store, 1)
 
-    assert (before, await pages.after(position, None), await pages.after(99, None)) == (None, None, None)
+    assert (before, await pages.after(position, None)) == (None, None)
+
+
+async def test_a_log_that_ends_before_is_an_error(store: Any, append: New) -> None:
+    """It is another one than it was, and what the projection holds is not made of it."""
+    await append(store, 1, 2)
+
+    with pytest.raises(CheckpointError, match=r"the checkpoint is at 3, but the log ends at 2: .*; rebuild the proj"):
+        await Pages(store, [Opened], 10).after(3, None)
+
+
+async def test_a_store_may_give_less_than_was_asked_for(store: Any, append: New) -> None:
+    """As soon as it says so: what it did not give is in the next page."""
+    await append(store, 1, 2, 3)
+    pages = Pages(store, [Opened], 10)
+    store.page_size = 2
+
+    assert shown(await pages.after(0, None)) == ([1, 2], 0, 2, False)
 
 
 async def test_a_full_page_ends_with_its_last_event(store: Any, append: New) -> None:

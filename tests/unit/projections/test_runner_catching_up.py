@@ -198,17 +198,3 @@ class TestWhatAHandlerSees:
 
         request_id.reset(token)
         assert seen == ["none"]
-
-
-async def test_what_is_no_projection_with_a_checkpoint_is_refused(store: Any, runner_of: New) -> None:
-    """And the message says what to derive it from."""
-    with pytest.raises(TypeError, match="CheckpointTrackingProjection"):
-        runner_of(object())
-
-
-@pytest.mark.parametrize("name", ["batch_size", "checkpoint_every", "poll_interval", "lease_seconds", "lag_interval"])
-@pytest.mark.parametrize("value", [0, -1])
-async def test_numbers_that_make_no_sense_are_refused(recorder: New, runner_of: New, name: str, value: int) -> None:
-    """At construction."""
-    with pytest.raises(ValueError, match=f"{name} must be positive"):
-        runner_of(recorder(), **{name: value})

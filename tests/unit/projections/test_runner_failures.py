@@ -1,12 +1,14 @@
 """Runners live through failures of store, checkpoints and lease, say why they wait, and hold nobody up."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from eventsource.events.base import DomainEvent
+from eventsource.exceptions import CheckpointError
 from eventsource.retry import RetryConfig
 
 New = Callable[..., Any]
@@ -64,18 +66,75 @@ async def test_a_store_that_was_cancelled_by_something_else_has_failed(
     assert projection.numbers == [1]
 
 
-async def test_each_failure_is_on_record_with_its_stack(
+async def test_each_failure_is_on_record(
     store: Any, recorder: New, runner_of: New, until: New, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And with what happens then."""
+    """With what happens then; one that lasts has its stack there once."""
     store.error = GONE
 
     async with runner_of(recorder()):
-        await until(lambda: store.failures > 1)
+        await until(lambda: len(errors(caplog)) > 2)
 
-    told = [each for each in caplog.records if each.levelname == "ERROR"]
-    assert "Projection recorder failed and begins again from its checkpoint" in told[0].getMessage()
-    assert (told[0].exc_info or (None,))[1] is GONE
+    told = errors(caplog)
+    assert all("Projection recorder failed and begins again from its checkpoint" in each.getMessage() for each in told)
+    assert [bool(each.exc_info) for each in told[:3]] == [True, False, False]
+    assert (told[0].exc_info or (None, None))[1] is GONE
+
+
+async def test_what_is_no_exception_ends_the_runner(
+    store: Any, append: New, recorder: New, runner_of: New, until: New, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Loudly: nobody may notice else before somebody stops it, who is told too."""
+
+    class Outcome(BaseException):
+        """No `Exception`, like that with which a test framework fails a test."""
+
+    async def fail(event: DomainEvent) -> None:
+        raise Outcome("failed")
+
+    runner = runner_of(recorder(fail))
+    await runner.start()
+    await append(store, 1)
+    await until(lambda: not runner.is_running)
+    (raised,) = await asyncio.gather(runner.stop(), return_exceptions=True)
+
+    (told,) = [each.getMessage() for each in caplog.records if each.levelname == "CRITICAL"]
+    assert "Outcome('failed')" in repr(raised)
+    assert told == f"The runner of projection recorder has ended: {raised!r}"
+
+
+class TestALogThatEndsBeforeTheCheckpoint:
+    async def test_it_is_a_failure_that_says_what_to_do(
+        self, store: Any, checkpoints: Any, append: New, recorder: New, runner_of: New, until: New
+    ) -> None:
+        """What is appended by now would be taken for handled."""
+        await append(store, 1, 2)
+        await checkpoints.save_position("recorder", 5, None, None)
+        projection = recorder()
+
+        async with runner_of(projection) as runner:
+            await until(lambda: runner.failure)
+            failure = runner.failure
+
+        assert (type(failure), projection.begun) == (CheckpointError, [])
+        assert "the checkpoint is at 5, but the log ends at 2" in str(failure)
+        assert "rebuild the projection" in str(failure)
+
+    async def test_a_rebuild_is_the_cure(
+        self, store: Any, checkpoints: Any, append: New, recorder: New, runner_of: New, until: New
+    ) -> None:
+        """As the message says; then all is well."""
+        await append(store, 1, 2)
+        await checkpoints.save_position("recorder", 5, None, None)
+        projection = recorder()
+
+        async with runner_of(projection) as runner:
+            await until(lambda: runner.failure)
+            await runner.rebuild(timeout=20)
+            await runner.wait_for(await append(store, 3), timeout=20)
+            await until(lambda: runner.failure is None)
+
+        assert projection.numbers == [1, 2, 3]
 
 
 class TestBackOff:
@@ -212,6 +271,26 @@ class TestCheckpointsThatFail:
 
         assert projection.begun == [1, 2]
 
+    async def test_one_that_cannot_be_saved_at_the_end_keeps_nobody_from_stopping(
+        self, store: Any, checkpoints: Any, append: New, recorder: New, runner_of: New, until: New
+    ) -> None:
+        """A runner that is cancelled, because its handler hangs, ends without an error."""
+
+        async def hang(event: DomainEvent) -> None:
+            if len(projection.begun) == 2:
+                checkpoints.error = OSError("the disk is gone")
+                await asyncio.Event().wait()
+
+        await append(store, 1, 2)
+        projection = recorder(hang)
+        runner = runner_of(projection)
+        await runner.start()
+        await until(lambda: checkpoints.error)
+
+        await runner.stop(timeout=0.01)
+
+        assert (runner.is_running, checkpoints.failures) == (False, 1)
+
     async def test_a_lease_that_cannot_be_given_back_keeps_nobody_from_stopping(
         self, store: Any, checkpoints: Any, recorder: New, runner_of: New, until: New
     ) -> None:
@@ -245,6 +324,26 @@ class TestStandingBy:
 
             assert runner.failure is None
 
+    async def test_it_is_on_record_once(
+        self, checkpoints: Any, recorder: New, runner_of: New, until: New, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """However often it asks for the lease; when it has the lease that is on record too."""
+        caplog.set_level(logging.INFO)
+        await checkpoints.acquire_lease("recorder", "somebody", 3600.0)
+        leasings = checkpoints.leasings
+
+        async with runner_of(recorder(), lease_seconds=0.02) as runner:
+            await until(lambda: checkpoints.leasings > leasings + 5)
+            await checkpoints.release_lease("recorder", "somebody")
+            await until(lambda: runner.is_active)
+
+        told = [each.getMessage() for each in caplog.records if each.name == "eventsource.projections.runner"]
+        assert told == [
+            "Projection recorder stands by: another runner has the lease",
+            "Projection recorder goes on from position 0",
+            "Projection recorder leaves off at position 0",
+        ]
+
 
 async def test_a_projection_that_fails_holds_up_no_other(
     store: Any, append: New, recorder: New, runner_of: New, until: New
@@ -277,6 +376,11 @@ async def test_a_projection_that_fails_holds_up_no_other(
         await stuck.stop(timeout=0)
 
     assert well.numbers == list(range(1, 22))
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Return what is on record as an error."""
+    return [each for each in caplog.records if each.levelname == "ERROR"]
 
 
 def seconds_told(caplog: pytest.LogCaptureFixture) -> list[float]:

@@ -36,6 +36,21 @@ async def test_it_falls_to_nothing(store: Any, append: New, recorder: New, runne
         assert (runner.lag.head, runner.lag.events, runner.lag.seconds) == (3, 0, 0.0)
 
 
+async def test_it_falls_as_soon_as_everything_was_handled(
+    store: Any, append: New, recorder: New, runner_of: New, gate: Any, until: New
+) -> None:
+    """Nobody has to look again, and the checkpoint need not be saved."""
+    await append(store, 1, 2)
+
+    async with runner_of(recorder(gate), lag_interval=3600.0, checkpoint_interval=3600.0) as runner:
+        await until(lambda: runner.lag and gate.reached.is_set())
+        before = runner.lag.events
+        gate.opened.set()
+        await runner.wait_for(2, timeout=20)
+
+        assert (before, runner.lag.events, runner.lag.seconds) == (2, 0, 0.0)
+
+
 async def test_it_rises_while_the_projection_is_paused(
     store: Any, append: New, recorder: New, runner_of: New, until: New
 ) -> None:

@@ -118,6 +118,28 @@ async def test_who_asks_does_not_wait_for_a_poll(
     assert projection.numbers == [1, 2, 3]
 
 
+async def test_who_asks_waits_no_longer_than_it_is_told(
+    store: Any, append: New, recorder: New, runner_of: New, gate: Any
+) -> None:
+    """The rebuild goes on, and the error says where it is."""
+
+    async def hold_the_replay(event: Any) -> None:
+        if projection.truncations and event.number == 2:
+            await gate(event)
+
+    projection = recorder(hold_the_replay)
+    async with runner_of(projection) as runner:
+        await runner.wait_for(await append(store, 1, 2), timeout=20)
+        rebuilding = asyncio.create_task(runner.rebuild(timeout=0.01))
+        with pytest.raises(TimeoutError, match=r"after 0\.01 seconds projection recorder is "):
+            await rebuilding
+        await gate.reached.wait()
+        gate.opened.set()
+        await runner.wait_for(2, timeout=20)
+
+    assert projection.numbers == [1, 2]
+
+
 async def test_what_does_not_run_is_not_reset(store: Any, checkpoints: Any, recorder: New, runner_of: New) -> None:
     """A rebuild that nobody would do is not asked for."""
     await checkpoints.save_position("recorder", 5, None, None)
@@ -252,45 +274,6 @@ class TestStandingBy:
                     await waiting.rebuild()
 
         assert (first.truncations, first.numbers, second.begun) == (1, [1, 2, 3], [])
-
-
-class TestACrash:
-    @pytest.mark.parametrize("replay_until", [0, 2, 3])
-    async def test_one_between_asking_and_emptying_is_made_good(
-        self, store: Any, checkpoints: Any, append: New, recorder: New, runner_of: New, replay_until: int
-    ) -> None:
-        """The next runner empties the read model before it begins."""
-        await append(store, 1, 2, 3)
-        projection = recorder()
-        projection.events.append(object())
-        await checkpoints.save_position("recorder", 3, None, None)
-        await checkpoints.reset_checkpoint("recorder", replay_until=replay_until)
-
-        async with runner_of(projection) as runner:
-            await runner.wait_for(timeout=20)
-
-        assert (projection.truncations, projection.numbers) == (1, [1, 2, 3])
-        assert projection.replays == [number <= replay_until for number in (1, 2, 3)]
-
-    async def test_emptying_that_fails_is_tried_again(
-        self, store: Any, append: New, recorder: New, runner_of: New
-    ) -> None:
-        """Nothing is handled before it has succeeded."""
-        failures = [OSError("locked"), OSError("locked")]
-
-        class Locked(type(recorder())):  # type: ignore[misc]
-            async def _truncate_read_models(self) -> None:
-                if failures:
-                    raise failures.pop()
-                await super()._truncate_read_models()
-
-        plain = recorder()
-        projection = Locked(None, plain.subscribed_to(), name="recorder")
-        async with runner_of(projection) as runner:
-            await runner.wait_for(await append(store, 1, 2), timeout=20)
-            await runner.rebuild()
-
-        assert (projection.numbers, projection.begun, failures) == ([1, 2], [1, 2, 1, 2], [])
 
 
 async def test_a_plain_reset_empties_nothing_by_itself(

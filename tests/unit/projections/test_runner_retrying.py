@@ -144,6 +144,24 @@ class TestPoison:
         assert "(attempt 2/2): cannot handle 1" in told[1][1]
         assert "sent to DLQ after 2 attempts: projection recorder failed" in told[2][1]
 
+    async def test_an_error_that_cannot_be_shown_is_kept_like_others(
+        self, store: Any, append: New, recorder: New, runner_of: New
+    ) -> None:
+        """Or the event would be tried for ever."""
+
+        class Speechless(Exception):  # noqa: N818 - it is called what it is
+            def __str__(self) -> str:
+                raise LookupError("no words")
+
+        await append(store, 1, 2, 3)
+        projection = recorder(failing_on(2, error=Speechless()))
+
+        async with runner_of(projection) as runner:
+            await runner.wait_for(timeout=20)
+
+        (kept,) = await projection.dead_letters.get_failed_events()
+        assert (projection.begun, kept.error_type) == ([1, 2, 3], "Speechless")
+
     async def test_the_checkpoint_moves_behind_it(
         self, store: Any, checkpoints: Any, append: New, recorder: New, runner_of: New
     ) -> None:

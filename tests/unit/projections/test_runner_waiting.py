@@ -9,6 +9,7 @@ import pytest
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import NotConnectedError
 from eventsource.projections.checkpoints.sqlite import SQLiteCheckpointRepository
+from eventsource.retry import RetryConfig
 from eventsource.stores.sqlite import SQLiteEventStore
 
 New = Callable[..., Any]
@@ -105,6 +106,43 @@ async def test_it_waits_no_longer_than_it_is_told(store: Any, append: New, recor
             await runner.wait_for(1, timeout=0.01)
 
         assert runner.is_running
+
+
+async def test_a_store_that_hangs_keeps_nobody_for_longer(
+    store: Any, checkpoints: Any, recorder: New, runner_of: New, gate: Any
+) -> None:
+    """Where the log ends has to be asked for too."""
+    async with runner_of(recorder()) as runner:
+        await runner.wait_for(0, timeout=20)
+        store.afterwards = gate.opened.wait
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(runner.wait_for(timeout=0.01), 20)
+        gate.opened.set()
+
+
+async def test_who_waited_too_long_is_told_where_the_projection_is(
+    store: Any, append: New, recorder: New, runner_of: New
+) -> None:
+    """To see whether it moves at all."""
+    async with runner_of(recorder()) as runner:
+        await runner.wait_for(await append(store, 1), timeout=20)
+        runner.pause()
+
+        with pytest.raises(TimeoutError, match=r"^after 0\.01 seconds projection recorder is at 1 and paused$"):
+            await runner.wait_for(2, timeout=0.01)
+
+
+async def test_who_waited_too_long_is_told_what_fails(store: Any, recorder: New, runner_of: New, until: New) -> None:
+    """Which is the cause, and may be why nobody is active."""
+    store.error = OSError("the disk is gone")
+    async with runner_of(recorder(), restart_backoff=RetryConfig(initial_delay=3600.0, max_delay=3600.0)) as runner:
+        await until(lambda: runner.failure)
+
+        with pytest.raises(TimeoutError, match=r"by another runner, or by none yet and failing \(the disk") as late:
+            await runner.wait_for(1, timeout=0.01)
+
+    assert late.value.__cause__ is store.error
 
 
 async def test_an_event_that_became_a_dead_letter_is_done_with(
