@@ -27,17 +27,14 @@ def test_catching_up_with_a_long_log_takes_no_more_memory_than_with_a_short_one(
     many = size(4, 10) * few
 
     small = _peaks(start, kind, tmp_path / "few.db", few)
-    for attempt in range(3):  # on a busy machine one page may live on while the next is read; growth is there always
-        large = _peaks(start, kind, tmp_path / f"many-{attempt}.db", many)
-        if large[0] <= 1.1 * small[0] and large[1] <= 1.1 * small[1]:
-            break
+    large = _peaks(start, kind, tmp_path / "many.db", many)
 
     assert large[0] <= 1.1 * small[0]
     assert large[1] <= 1.1 * small[1]
     report(
         f"{kind}, catching up with {few} and with {many} events: {small[0] / 1e6:.2f} and {large[0] / 1e6:.2f} MB "
         f"allocated by Python at most (x {large[0] / small[0]:.2f}), {small[1] / 1e3:.1f} and {large[1] / 1e3:.1f} MB "
-        f"by the process (x {large[1] / small[1]:.2f}); try {attempt + 1} of 3"
+        f"by the process (x {large[1] / small[1]:.2f})"
     )
 
 

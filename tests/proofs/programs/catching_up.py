@@ -13,10 +13,14 @@ import sys
 import tracemalloc
 from pathlib import Path
 
+from eventsource.databases import sqlite
 from eventsource.handlers.decorators import handles
 from eventsource.projections.base import DeclarativeProjection
 from eventsource.projections.checkpoints.sqlite import SQLiteCheckpointRepository
+from eventsource.projections.cursor import Cursor
 from eventsource.projections.dead_letters.sqlite import SQLiteDLQRepository
+from eventsource.projections.operations import CatchUp
+from eventsource.projections.outcomes import CaughtUp
 from eventsource.projections.runner import ProjectionRunner
 from eventsource.projections.sqlite import SQLiteProjection
 from eventsource.stores.sqlite import SQLiteEventStore
@@ -40,6 +44,12 @@ class Transactional(SQLiteProjection):
         ((events,),) = await self.fetch("SELECT n FROM counter")
         return int(events)
 
+    async def _project_page(self, page: CatchUp, cursor: Cursor) -> CaughtUp:
+        caught_up = await super()._project_page(page, cursor)
+        # A thread that has written a page may keep it until it has something else to write.
+        await self._connected.write(lambda connection: None)
+        return caught_up
+
     def _create_tables(self, connection: sqlite3.Connection) -> None:
         connection.execute("CREATE TABLE counter (n INTEGER)")
         connection.execute("INSERT INTO counter VALUES (0)")
@@ -50,9 +60,9 @@ class Transactional(SQLiteProjection):
 
 
 async def main(kind: str, path: str) -> None:
-    sys.setswitchinterval(1e-4)  # or a thread that has read a page may keep it until another has read the next one
+    sqlite._READERS = 1  # or a thread that has read a page may keep it until another has read the next one
     async with SQLiteEventStore(path) as store:
-        await asyncio.gather(*(warm_up(store) for _ in range(8)))
+        await warm_up(store)
         if kind == "transactional":
             async with Transactional(path, name="openings") as transactional:
                 await catch_up(store, transactional)
@@ -62,7 +72,6 @@ async def main(kind: str, path: str) -> None:
 
 
 async def warm_up(store: SQLiteEventStore) -> None:
-    # How many threads read, each with a connection and its cache, is limited, but up to chance: here all of them do.
     async for _ in store.read_all(ReadOptions(limit=5_000)):
         pass
 
