@@ -136,7 +136,7 @@ class TestOpening:
         class Held(visits_of):  # type: ignore[misc]
             def _create_tables(self, connection: sqlite3.Connection) -> None:
                 begun.set()
-                gate.wait()
+                gate.wait(20)
                 super()._create_tables(connection)
 
         held = Held(path)
