@@ -19,7 +19,8 @@ from eventsource.projections.checkpoints.interface import CheckpointRepository
 from eventsource.projections.checkpoints.values import CheckpointData
 from eventsource.projections.cursor import Cursor
 from eventsource.projections.dead_letters.in_memory import InMemoryDLQRepository
-from eventsource.projections.dead_letters.interface import DLQRepository, message_of
+from eventsource.projections.dead_letters.interface import DLQRepository, failed_event, message_of
+from eventsource.projections.dead_letters.operations import AddFailedEvent
 from eventsource.projections.dead_letters.payloads import event_of, payload_of
 from eventsource.projections.dead_letters.values import DLQEntry, RetryResult
 from eventsource.projections.followers import Follower
@@ -200,16 +201,8 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
         return RetryResult(entry.id, "resolved", entry.event_id)
 
     async def _failed_again(self, entry: DLQEntry, error: Exception) -> RetryResult:
-        await self.dead_letters.add_failed_event(
-            entry.event_id,
-            self._name,
-            entry.event_type,
-            entry.event_data,
-            error,
-            entry.retry_count + 1,
-            headers=entry.headers,
-            again=True,
-        )
+        repository = self.dead_letters
+        await repository._perform(repository._add_failed_event, self._dead_letter_again(entry, error))
         return RetryResult(entry.id, "failed", entry.event_id, error)
 
     async def _empty(self) -> None:
@@ -235,16 +228,32 @@ class CheckpointTrackingProjection(Component, Projection, EventSubscriber, Follo
         return failure.is_final
 
     async def _keep_dead_letter(self, event: DomainEvent, failure: Failure, headers: Headers) -> None:
-        await self.dead_letters.add_failed_event(
+        repository = self.dead_letters
+        await repository._perform(repository._add_failed_event, self._dead_letter(event, failure, headers))
+        self._report_dead_letter(event, failure)
+
+    def _dead_letter(self, event: DomainEvent, failure: Failure, headers: Headers) -> AddFailedEvent:
+        return failed_event(
             event.event_id,
             self._name,
             event.event_type,
             payload_of(event),
             failure.error,
-            failure.attempts,
+            retry_count=failure.attempts,
             headers=headers,
         )
-        self._report_dead_letter(event, failure)
+
+    def _dead_letter_again(self, entry: DLQEntry, error: Exception) -> AddFailedEvent:
+        return failed_event(
+            entry.event_id,
+            self._name,
+            entry.event_type,
+            entry.event_data,
+            error,
+            retry_count=entry.retry_count + 1,
+            headers=entry.headers,
+            again=True,
+        )
 
     def _report_dead_letter(self, event: DomainEvent, failure: Failure) -> None:
         message = "Event %s sent to DLQ after %d attempts: projection %s failed on %s with %s: %s"

@@ -33,9 +33,7 @@ from eventsource.projections.checkpoints.sqlite import (
 )
 from eventsource.projections.checkpoints.values import CheckpointData
 from eventsource.projections.cursor import Cursor
-from eventsource.projections.dead_letters.interface import failed_event
 from eventsource.projections.dead_letters.operations import AddFailedEvent, MarkResolved, ResolveFailedEvents
-from eventsource.projections.dead_letters.payloads import payload_of
 from eventsource.projections.dead_letters.sqlite import (
     SQLiteDLQRepository,
     add_dead_letter,
@@ -196,17 +194,7 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
             kept: bool = (await self._connected.write(partial(_keep_unless_resolved, entry.id, add))).result
             return kept
 
-        add = failed_event(
-            entry.event_id,
-            self._name,
-            entry.event_type,
-            entry.event_data,
-            error,
-            retry_count=entry.retry_count + 1,
-            headers=entry.headers,
-            again=True,
-        )
-        kept = await self.dead_letters._perform(keep, add)
+        kept = await self.dead_letters._perform(keep, self._dead_letter_again(entry, error))
         return RetryResult(entry.id, "failed" if kept else "resolved before", entry.event_id, error)
 
     async def _commit(self, events: Sequence[StoredEvent], to_position: int, cursor: Cursor) -> list[Attempted]:
@@ -248,19 +236,9 @@ class SQLiteProjection(SQLiteBacked, CheckpointTrackingProjection):
         async def keep(add: AddFailedEvent) -> None:
             await self._connected.write(partial(_keep_dead_letter, add, save))
 
-        event = stored.event
-        add = failed_event(
-            event.event_id,
-            self._name,
-            event.event_type,
-            payload_of(event),
-            failure.error,
-            retry_count=failure.attempts,
-            headers=stored.headers,
-        )
-        await self.dead_letters._perform(keep, add)
+        await self.dead_letters._perform(keep, self._dead_letter(stored.event, failure, stored.headers))
         cursor.committed(stored.global_position)
-        self._report_dead_letter(event, failure)
+        self._report_dead_letter(stored.event, failure)
 
     async def _write_alone(self, job: Job[Result]) -> Result:
         """Do *job*, which calls one handler, and raise what the handler has raised as it is."""
