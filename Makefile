@@ -7,28 +7,36 @@ MAIN := $(shell $(PYTHON) -c 'import sys; print("py%d%d" % sys.version_info[:2])
 empty :=
 export PATH := $(PATH):$(subst $(empty) $(empty),:,$(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/*/bin))
 
-.PHONY: help test demo proof bench clean
+.PHONY: help test services services-stop demo proof bench clean
 
 help:
-	@echo "make test   every tox environment, the suite on $(PYTHON) last"
-	@echo "make demo   docs/examples/shop.py, from an installation of its own"
-	@echo "make proof  the long versions of the proofs"
-	@echo "make bench  the benchmarks"
-	@echo "make clean  remove what these leave behind"
+	@echo "make test           every tox environment, the suite on $(PYTHON) last"
+	@echo "make services       find or start the brokers that tests use, and leave them running"
+	@echo "make services-stop  end those that were started"
+	@echo "make demo           docs/examples/shop.py, from an installation of its own"
+	@echo "make proof          the long versions of the proofs"
+	@echo "make bench          the benchmarks"
+	@echo "make clean          end and remove what these leave behind"
 
-test: $(TOX)
+test: $(TOX) services
 	$(TOX) run --skip-env '^$(MAIN)$$'
 	$(TOX) run -e $(MAIN) --notest
 	$(TOX) run -e $(MAIN) --skip-pkg-install -qq
 
+services:
+	@cd tests && $(PYTHON) -m services start
+
+services-stop:
+	@cd tests && $(PYTHON) -m services stop
+
 demo: .venv-demo/installed
 	.venv-demo/bin/python docs/examples/shop.py
 
-proof bench: $(TOX)
+proof bench: $(TOX) services
 	$(TOX) run -e $@
 
-clean:
-	rm -rf .tox .venv-tox .venv-demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: services-stop
+	rm -rf .services .tox .venv-tox .venv-demo dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -path './.*' -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 $(TOX):

@@ -5,9 +5,10 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+
+from services.fixtures import do_without
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -69,10 +70,3 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         do_without(f"no disk can be mounted here ({error}): run pytest as root")
     yield disk
     subprocess.run(["umount", "--lazy", str(disk)], check=True, timeout=60)
-
-
-def do_without(reason: str) -> NoReturn:
-    """Skip a proof for want of what it needs; where everything has to be there, fail."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)

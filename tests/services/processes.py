@@ -1,0 +1,74 @@
+"""Processes that outlive whoever started them, and ports for them."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+PORTS = range(20_000, 32_000)
+"""Below those that systems give to clients, one of which might take a killed server's port, or connect to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process by its number, and by when it began, since numbers are given again."""
+
+    number: int
+    began: str
+
+    @classmethod
+    def of(cls, number: int) -> "Process":
+        """The process that has this number."""
+        return cls(number, _began(number))
+
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self.began != "" and _began(self.number) == self.began
+
+    def end(self, *, patience: float = 10) -> None:
+        """Ask it to end, and end it if it does not."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self.runs():
+                with suppress(ProcessLookupError):
+                    os.kill(self.number, number)
+                holds_within(patience, lambda: not self.runs())
+
+
+def holds_within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Wait until *condition* holds, and say whether it did in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback address that nobody listens on."""
+    ports: list[int] = []
+    with ExitStack() as stack:
+        while len(ports) < count:
+            holder = stack.enter_context(socket.socket())
+            port = random.choice(PORTS)
+            with suppress(OSError):
+                holder.bind(("127.0.0.1", port))
+                ports.append(port)
+    return ports
+
+
+def _began(number: int) -> str:
+    if not Path("/proc/self/stat").exists():
+        command = ["ps", "-o", "lstart=", "-p", str(number)]
+        return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
+    try:
+        state, *fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if state == "Z" else fields[18]
