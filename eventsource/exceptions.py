@@ -36,6 +36,34 @@ class EventBusError(EventSourceError):
     """An event bus could not do what it was asked to."""
 
 
+class BrokerConnectionError(EventBusError, ConnectionError):
+    """A message broker cannot be reached, or refuses this client."""
+
+
+class PublishError(EventBusError):
+    """The broker has not taken a message; ``event_id`` is that of its event, if it is known."""
+
+    def __init__(self, message: str, event_id: UUID | None = None) -> None:
+        super().__init__(message)
+        self.event_id = event_id
+
+
+class PublishTimeoutError(PublishError, TimeoutError):
+    """The broker has not confirmed a message in time; it may have taken it, and publishing it again is safe."""
+
+
+class UnroutableError(PublishError):
+    """The broker has no queue for a message and has given it back."""
+
+
+class MessageTooLargeError(PublishError, ValueError):
+    """A message is larger than the broker takes; nothing of the publication was sent."""
+
+
+class DeserializationError(EventBusError):
+    """A message cannot be turned into an event; trying again is of no use."""
+
+
 class CheckpointError(EventSourceError):
     """A checkpoint could not be read or moved."""
 

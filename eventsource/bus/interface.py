@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar, final
 
+from eventsource.bus.messages import Address, Server
 from eventsource.bus.operations import Dispatch, Handle, Publish
 from eventsource.bus.subscriptions import Subscriptions
 from eventsource.component import Component, implemented_by
@@ -43,11 +44,14 @@ class EventBus(Component, ABC):
 
     Backends implement the underscored hooks. ``system`` names the messaging system (the value of
     ``messaging.system``), ``concurrent_publications`` is how many calls of `publish` whoever has much to publish should
-    have under way at once; 1 where handlers run inside of the call.
+    have under way at once; 1 where handlers run inside of the call. ``server`` is where the broker is, if there is one,
+    ``consumer_group`` with whom this bus shares what is published.
     """
 
     system: ClassVar[str] = "other"
     concurrent_publications: ClassVar[int] = 1
+    server: Server | None = None
+    consumer_group: str | None = None
 
     def __init__(self) -> None:
         self._subscriptions = Subscriptions(logging.getLogger(type(self).__module__))
@@ -67,10 +71,9 @@ class EventBus(Component, ABC):
             headers: Travel with each of the events; a handler finds them in `current_headers`.
 
         Raises:
-            NotConnectedError: If the bus was shut down.
+            NotConnectedError: If the bus was shut down, or is not connected and does not do that by itself.
         """
-        if self._is_shut_down:
-            raise NotConnectedError(f"{type(self).__name__} has been shut down: publish before, or make a new bus")
+        self._check_open()
         events = check_events(events)
         if events:
             await self._perform(self._publish, Publish(events, background, check_headers(headers)))
@@ -120,6 +123,10 @@ class EventBus(Component, ABC):
         """Return how many handlers every event has."""
         return self._subscriptions.count_of_all()
 
+    def address_of(self, event: DomainEvent) -> Address | None:
+        """Return where a message that carries *event* goes, if it goes anywhere."""
+        return None
+
     @abstractmethod
     async def shutdown(self, timeout: float = 30.0) -> None:
         """Publish and handle what was accepted, for *timeout* seconds at most, and accept nothing more."""
@@ -129,6 +136,14 @@ class EventBus(Component, ABC):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.shutdown()
+
+    def _check_open(self) -> None:
+        """Raise a `NotConnectedError` if nothing can be published."""
+        self._check_not_shut_down()
+
+    def _check_not_shut_down(self) -> None:
+        if self._is_shut_down:
+            raise NotConnectedError(f"{type(self).__name__} has been shut down: publish before, or make a new bus")
 
     @abstractmethod
     async def _publish(self, publish: Publish) -> None: ...

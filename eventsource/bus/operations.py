@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from eventsource.bus.messages import Received
 from eventsource.events.base import DomainEvent
 from eventsource.handlers.adapter import HandlerAdapter
 from eventsource.types import Headers
@@ -22,10 +23,11 @@ class Publish:
 
 @dataclass(slots=True)
 class Dispatch:
-    """Hand one event to its handlers, at least one."""
+    """Hand one event to its handlers, at least one; ``handled`` are done, where they are called in turn."""
 
     event: DomainEvent
     handlers: tuple[HandlerAdapter, ...]
+    handled: int = 0
 
 
 @dataclass(slots=True)
@@ -34,3 +36,31 @@ class Handle:
 
     event: DomainEvent
     handler: HandlerAdapter
+
+
+@dataclass(slots=True)
+class Consume:
+    """Attempt to handle one message that a broker has delivered; ``attempt`` counts from 0."""
+
+    message: Received
+    attempt: int
+
+    @property
+    def headers(self) -> Headers:
+        """The headers of the message."""
+        return self.message.headers
+
+
+@dataclass(slots=True)
+class DeadLetter:
+    """Keep a message that was not handled, after so many attempts, in the queue or topic of dead letters."""
+
+    message: Received
+    error: Exception
+    attempts: int
+    reason: str
+
+
+@dataclass(slots=True)
+class RefreshConsumption:
+    """See how far a consumer is behind, and how its connections are."""
