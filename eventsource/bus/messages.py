@@ -1,6 +1,6 @@
 """Messages: how an event looks on its way through a broker."""
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -67,22 +67,6 @@ class UniqueNames(dict[str, Value]):
     def __setitem__(self, name: str, value: Value) -> None:
         if name not in self:
             super().__setitem__(name, value)
-
-
-class UniquePairs(list[tuple[str, bytes]]):
-    """Headers in their order, each name once: one that is appended again is ignored."""
-
-    def __init__(self, pairs: Iterable[tuple[str, bytes]]) -> None:
-        super().__init__()
-        self._names: set[str] = set()
-        for pair in pairs:
-            self.append(pair)
-
-    def append(self, pair: tuple[str, bytes]) -> None:
-        """Add *pair*, unless its name is there."""
-        if pair[0] not in self._names:
-            self._names.add(pair[0])
-            super().append(pair)
 
 
 def describing(event: DomainEvent, event_type: str) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,296 @@
+"""The event bus over Kafka."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from eventsource.bus.broker import BrokerEventBus
+from eventsource.bus.consuming import UnlessUnreadable
+from eventsource.bus.kafka.config import KafkaEventBusConfig
+from eventsource.bus.kafka.errors import KafkaNotAvailableError
+from eventsource.bus.kafka.statistics import KafkaEventBusStats
+from eventsource.bus.lanes import Consumption
+from eventsource.bus.messages import Address, Received, Server
+from eventsource.bus.operations import DeadLetter, RefreshConsumption
+from eventsource.bus.serializing import EventSerializer
+from eventsource.bus.stopping import Stop
+from eventsource.events.base import DomainEvent
+from eventsource.events.registry import EventRegistry
+from eventsource.exceptions import NotConnectedError
+from eventsource.handlers.adapter import HandlerAdapter
+from eventsource.types import Headers
+
+if TYPE_CHECKING:
+    from eventsource.bus.kafka.consuming import Membership
+    from eventsource.bus.kafka.publishing import Outgoing, Publisher
+
+KAFKA_AVAILABLE = find_spec("aiokafka") is not None
+"""Whether the driver is installed."""
+
+
+class KafkaEventBus(BrokerEventBus):
+    """
+    Carries events through a topic, in the order of their aggregates, to one consumer of each group.
+
+    The key of a message is the id of the aggregate. Connecting does not join the group: a bus that only publishes
+    never takes a partition. Offsets are committed after a message was handled or is safely a dead letter, so that each
+    is handled at least once.
+
+    Args:
+        config: How to connect, and what to do; a broker on this machine if not given.
+        event_registry: Which class stands for which type of event; the default registry if not given.
+        serializer: Events to bodies and back; JSON if not given.
+
+    Raises:
+        KafkaNotAvailableError: If aiokafka is not installed.
+    """
+
+    system: ClassVar[str] = "kafka"
+    concurrent_publications: ClassVar[int] = 100
+
+    def __init__(
+        self,
+        config: KafkaEventBusConfig | None = None,
+        event_registry: EventRegistry | None = None,
+        serializer: EventSerializer | None = None,
+    ) -> None:
+        if not KAFKA_AVAILABLE:
+            raise KafkaNotAvailableError
+        self._config = config = config or KafkaEventBusConfig()
+        self._kafka_stats = KafkaEventBusStats()
+        super().__init__(
+            stats=self._kafka_stats,
+            serializer=serializer or EventSerializer(event_registry),
+            policy=UnlessUnreadable(config.retry_policy),
+            enable_dlq=config.enable_dlq,
+            shutdown_timeout=config.shutdown_timeout,
+            consumer=f"kafka-consumer-{config.consumer_name}",
+        )
+        self.enable_tracing = config.enable_tracing
+        self.enable_metrics = config.enable_metrics
+        self.consumer_group = config.consumer_group
+        self.server = Server(config.bootstrap_servers)
+        self._publisher: Publisher | None = None
+        self._membership: Membership | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+        self._lag: Mapping[int, int] = {}
+
+    @property
+    def config(self) -> KafkaEventBusConfig:
+        """What it was made with."""
+        return self._config
+
+    @property
+    def stats(self) -> KafkaEventBusStats:
+        """What was counted so far."""
+        return self._kafka_stats
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can publish, as soon as the brokers answer."""
+        return self._publisher is not None and self._publisher.is_open
+
+    @property
+    def lag(self) -> Mapping[int, int]:
+        """How many messages of each assigned partition were not settled when that was last looked at."""
+        return self._lag
+
+    def address_of(self, event: DomainEvent) -> Address:
+        """Return the topic, and the aggregate's id as the key."""
+        return Address(self._config.topic_name, key=str(event.aggregate_id))
+
+    def get_handlers_for_event(self, event_type: str) -> list[HandlerAdapter]:
+        """Return the handlers of the class registered as *event_type*, then those of every event."""
+        return list(self._subscriptions.of(self._serializer.registry.get(event_type)))
+
+    async def get_topic_info(self) -> dict[str, Any]:
+        """
+        Return name and partitions of the topic, and what this bus does with it.
+
+        Raises:
+            EventBusError: If the brokers do not tell.
+            NotConnectedError: If it is not connected.
+        """
+        return {
+            "topic": self._config.topic_name,
+            "partitions": len(await self._connected.partitions_of(self._config.topic_name)),
+            "consumer_group": self._config.consumer_group,
+            "connected": self.is_connected,
+            "consuming": self.is_consuming,
+        }
+
+    async def get_dlq_messages(
+        self, limit: int = 100, timeout_ms: int = 5000, use_consumer_group: bool = False
+    ) -> list[dict[str, Any]]:
+        """
+        Return the oldest dead letters, each with its place, key, headers, payload and how often it was replayed.
+
+        Args:
+            limit: How many at most.
+            timeout_ms: How long to wait for the brokers.
+            use_consumer_group: Whether to begin where the last such call has ended, and to note where this one ends.
+
+        Raises:
+            EventBusError: If they cannot be read.
+            NotConnectedError: If the bus is not connected.
+            ValueError: If a group is to be used, but the configuration has no ``dlq_consumer_group``.
+        """
+        from eventsource.bus.kafka import dead_letters
+
+        if use_consumer_group and self._config.dlq_consumer_group is None:
+            raise ValueError("use_consumer_group=True needs a dlq_consumer_group in the configuration")
+        partitions = await self._dlq_partitions()
+        group = self._config.dlq_consumer_group if use_consumer_group else None
+        return await dead_letters.read(self._config, partitions, limit, timeout_ms, group)
+
+    async def get_dlq_message_count(self) -> int:
+        """
+        Return how many dead letters there are; one that was replayed stays.
+
+        Raises:
+            EventBusError: If that cannot be found out.
+            NotConnectedError: If the bus is not connected.
+        """
+        from eventsource.bus.kafka import dead_letters
+
+        return await dead_letters.count(self._config, await self._dlq_partitions())
+
+    async def replay_dlq_message(self, partition: int, offset: int, force: bool = False) -> bool:
+        """
+        Give a dead letter to its consumer group again, and to no other, and return True; the copy in the topic stays.
+
+        Args:
+            partition: Where it is, as `get_dlq_messages` says.
+            offset: The same.
+            force: Whether to do so although it was replayed ``dlq_max_replay_attempts`` times.
+
+        Raises:
+            EventBusError: If it cannot be read or published.
+            NotConnectedError: If the bus is not connected.
+            ValueError: If it is not there, or was replayed too often.
+        """
+        from eventsource.bus.kafka import dead_letters
+
+        partitions = await self._dlq_partitions()
+        if partition not in partitions:
+            raise ValueError(f"{self._config.dlq_topic_name} has the partitions {sorted(partitions)}, not {partition}")
+        record = await dead_letters.find(self._config, partition, offset, timeout=5.0)
+        if not force:
+            dead_letters.check_replay_count(record, self._config)
+        await self._connected.send([dead_letters.replay_of(record, self._config)])
+        self._logger.info("DLQ message replayed", extra={"partition": partition, "offset": offset})
+        return True
+
+    def record_reconnection(self) -> None:
+        """Count a consumer that has begun again."""
+        self._kafka_stats.reconnections += 1
+
+    def record_rebalance(self) -> None:
+        """Count partitions that were taken from this consumer."""
+        self._kafka_stats.rebalance_count += 1
+
+    @property
+    def _connected(self) -> "Publisher":
+        if self._publisher is None or not self._publisher.is_open:
+            raise NotConnectedError("the bus is not connected to Kafka: await connect() first")
+        return self._publisher
+
+    def _check_open(self) -> None:
+        super()._check_open()
+        _ = self._connected
+
+    async def _dlq_partitions(self) -> set[int]:
+        return await self._connected.partitions_of(self._config.dlq_topic_name)
+
+    async def _connect(self) -> None:
+        from eventsource.bus.kafka.publishing import Publisher
+
+        publisher = Publisher(self._config)
+        await publisher.open()
+        self._publisher = publisher
+        self._refreshing = asyncio.create_task(self._refresh_now_and_then())
+        self._logger.info("Connected to Kafka")
+
+    async def _disconnect(self) -> None:
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait({self._refreshing})
+            self._refreshing = None
+        if (publisher := self._publisher) is not None:
+            self._publisher = None
+            await publisher.close()
+
+    def _message_of(self, event: DomainEvent, headers: Headers | None) -> "Outgoing":
+        from eventsource.bus.kafka.messages import headers_of
+        from eventsource.bus.kafka.publishing import Outgoing
+
+        return Outgoing(
+            self._config.topic_name,
+            str(event.aggregate_id).encode(),
+            self._serializer.serialize(event),
+            headers_of(event, self._serializer.registry.name_of(event), headers),
+            event.event_id,
+        )
+
+    async def _send(self, messages: Sequence[Any]) -> None:
+        await self._connected.send(messages)
+
+    async def _keep(self, dead_letter: DeadLetter) -> None:
+        from eventsource.bus.kafka.dead_letters import dead_letter_of
+
+        await self._connected.send([dead_letter_of(dead_letter, self._config)])
+
+    async def _run_session(self, stop: Stop) -> None:
+        from eventsource.bus.kafka.consuming import Membership
+
+        await self._check_topics()
+        self._membership = Membership(
+            self._config,
+            lambda membership: _Handled(self, membership),
+            self._policy,
+            on_assigned=self._delivering.set,
+            on_rebalance=self.record_rebalance,
+        )
+        try:
+            await self._membership.run(stop)
+        finally:
+            self._membership = None
+            self._lag = {}
+
+    async def _check_topics(self) -> None:
+        """Refuse to begin where a topic is missing: aiokafka would wait for it for ever."""
+        await self._connected.partitions_of(self._config.topic_name)
+        if self._config.enable_dlq:
+            await self._dlq_partitions()
+
+    async def _refresh_now_and_then(self) -> None:
+        while True:
+            try:
+                await self._perform(self._refresh, RefreshConsumption())
+            except Exception as error:  # the brokers may be away; the last known lag stays
+                self._logger.debug("The lag could not be found out: %r", error)
+            await asyncio.sleep(self._config.lag_interval)
+
+    async def _refresh(self, refresh: RefreshConsumption) -> None:
+        membership = self._membership
+        lag = {} if membership is None else await membership.lag()
+        if membership is self._membership:
+            self._lag = lag
+
+
+class _Handled(Consumption[Received]):
+    """What the bus does with the messages of one membership."""
+
+    def __init__(self, bus: KafkaEventBus, membership: "Membership") -> None:
+        self._bus = bus
+        self._membership = membership
+
+    async def attempt(self, message: Received, number: int) -> None:
+        await self._bus._attempt(message, number)
+
+    async def dead_letter(self, message: Received, error: Exception, attempts: int) -> None:
+        await self._bus._bury(message, error, attempts)
+
+    async def settle(self, message: Received) -> None:
+        self._membership.settle(message)

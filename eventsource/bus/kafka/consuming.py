@@ -1,0 +1,240 @@
+"""Consuming from Kafka: one membership in the group."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
+
+from eventsource.bus.kafka.config import KafkaEventBusConfig
+from eventsource.bus.kafka.connecting import bounded, connection_settings, start, stop
+from eventsource.bus.kafka.messages import is_meant_for, received
+from eventsource.bus.kafka.partitions import Partition
+from eventsource.bus.lanes import Consumption, Lanes
+from eventsource.bus.messages import Received
+from eventsource.bus.stopping import Stop
+from eventsource.exceptions import BrokerConnectionError
+from eventsource.retry import RetryPolicy
+
+logger = logging.getLogger("eventsource.bus.kafka")
+
+_POLL_MS = 100
+"""How long one look for new messages takes where there are none, and how long the broker waits for them."""
+_MOST_RECORDS = 500
+"""How many messages are taken in one look."""
+_COMMIT_INTERVAL = 0.1
+_COMMIT_TIMEOUT = 5.0
+_LAG_TIMEOUT = 5.0
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no annotations
+    """
+    A consumer in its group: it fetches, hands to lanes, and commits what is settled.
+
+    Each partition is committed up to its first message that is not settled. A partition that has too many messages
+    between that one and its last is paused, so that the others go on. When partitions are revoked, what was fetched
+    from them is finished and committed before anybody else begins with them.
+
+    Args:
+        config: What to consume, and how.
+        consumption: What becomes of a message.
+        policy: When to try again.
+        on_assigned: Called each time when the group has told this member its partitions.
+        on_rebalance: Called each time when partitions are revoked.
+    """
+
+    def __init__(
+        self,
+        config: KafkaEventBusConfig,
+        consumption: Callable[["Membership"], Consumption[Received]],
+        policy: RetryPolicy,
+        *,
+        on_assigned: Callable[[], None],
+        on_rebalance: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._policy = policy
+        self._on_assigned = on_assigned
+        self._on_rebalance = on_rebalance
+        self._consumer = _consumer(config)
+        self._partitions: dict[TopicPartition, Partition] = {}
+        self._feeders: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._settled = asyncio.Event()
+        self._lanes: Lanes[Received] = Lanes(
+            consumption(self),
+            policy,
+            concurrency=config.max_concurrency,
+            window=config.max_in_flight,
+            parking=config.max_offset_span,
+        )
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self, end: Stop) -> None:
+        """
+        Consume until *end* is requested, then finish what was fetched in its patience.
+
+        Raises:
+            BrokerConnectionError: If the group cannot be joined.
+            EventBusError: If a message cannot be settled.
+            KafkaError: If the brokers refuse this consumer.
+        """
+        self._consumer.subscribe([self._config.topic_name], listener=self)
+        seconds = self._config.connect_timeout + self._config.rebalance_timeout_ms / 1000
+        await start(self._consumer, self._config, seconds)  # others may have to finish before they let it in
+        try:
+            async with self._lanes:
+                await self._consume(end)
+        finally:
+            for feeder in self._feeders.values():
+                feeder.cancel()
+            await stop(self._consumer)
+
+    def settle(self, message: Received) -> None:
+        """Note that *message* is done; it is committed soon."""
+        partition: Partition = message.origin.partition
+        partition.offsets.settle(message.origin.record.offset)
+        self._resume(partition)
+        self._settled.set()
+
+    async def lag(self) -> dict[int, int]:
+        """
+        Return how many messages of each partition are not settled, as the brokers see it now.
+
+        Raises:
+            KafkaError: If they cannot be asked.
+            TimeoutError: If they do not answer.
+        """
+        partitions = list(self._partitions.values())
+        if not partitions:
+            return {}
+        wanted = [each.topic_partition for each in partitions]
+        ends = await bounded(self._consumer.end_offsets(wanted), _LAG_TIMEOUT)
+        starts = [await self._position(each) for each in partitions]
+        return {
+            each.topic_partition.partition: max(0, ends[each.topic_partition] - start)
+            for each, start in zip(partitions, starts, strict=True)
+        }
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Begin with *assigned*."""
+        for topic_partition in assigned:
+            partition = Partition(topic_partition, self._config.max_offset_span)
+            self._partitions[topic_partition] = partition
+            self._feeders[topic_partition] = self._supervised(self._feed(partition))
+        self._on_assigned()
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Finish what was fetched of *revoked*, and commit it."""
+        leaving = [self._partitions.pop(each) for each in revoked if each in self._partitions]
+        if not leaving:
+            return
+        self._on_rebalance()
+        patience = self._config.rebalance_timeout_ms / 1000 - _COMMIT_TIMEOUT
+        await self._finish(leaving, max(patience, 0.5 * self._config.rebalance_timeout_ms / 1000))
+
+    async def _consume(self, end: Stop) -> None:
+        poller = self._supervised(self._poll())
+        committer = self._supervised(self._commit_now_and_then())
+        ending = asyncio.ensure_future(end.requested())
+        patience = self._config.shutdown_timeout
+        try:
+            await asyncio.wait({ending, self._failure, self._lanes.failure}, return_when=asyncio.FIRST_COMPLETED)
+            patience = end.patience if end.is_requested else patience
+        finally:
+            ending.cancel()
+            committer.cancel()
+        leaving, self._partitions = list(self._partitions.values()), {}
+        await self._finish(leaving, patience)
+        await stop(self._consumer)  # ends the look for new messages, too, which must not be cancelled
+        await asyncio.wait({poller}, timeout=1)
+        poller.cancel()
+        for failure in (self._failure, self._lanes.failure):
+            if failure.done() and not end.is_requested:
+                failure.result()
+
+    async def _finish(self, leaving: list[Partition], patience: float) -> None:
+        feeders = [self._feeders.pop(each.topic_partition) for each in leaving]
+        for feeder in feeders:
+            feeder.cancel()
+        if feeders:
+            await asyncio.wait(feeders)
+        await self._lanes.finish(lambda message: message.origin.partition in leaving, patience=patience, waiting=True)
+        await self._commit(leaving)
+
+    async def _poll(self) -> None:
+        while True:
+            with suppress(IllegalStateError):  # between two assignments
+                fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
+                for topic_partition, records in fetched.items():
+                    if partition := self._partitions.get(topic_partition):
+                        partition.add(records)
+                        self._pause(partition)
+
+    async def _feed(self, partition: Partition) -> None:
+        while True:
+            record = await partition.next()
+            if not is_meant_for(self._config.consumer_group, record):
+                partition.offsets.settle(record.offset)
+                self._settled.set()
+                continue
+            message = received(record, partition)
+            await self._lanes.admit(message.lane, message)
+
+    def _pause(self, partition: Partition) -> None:
+        if partition.is_full and not partition.is_paused:
+            partition.is_paused = True
+            with suppress(IllegalStateError):
+                self._consumer.pause(partition.topic_partition)
+
+    def _resume(self, partition: Partition) -> None:
+        if partition.is_paused and partition.has_room:
+            partition.is_paused = False
+            if self._partitions.get(partition.topic_partition) is partition:
+                with suppress(IllegalStateError):
+                    self._consumer.resume(partition.topic_partition)
+
+    async def _commit_now_and_then(self) -> None:
+        while True:
+            await self._settled.wait()
+            self._settled.clear()
+            await self._commit(self._partitions.values())
+            await asyncio.sleep(_COMMIT_INTERVAL)
+
+    async def _commit(self, partitions: Iterable[Partition]) -> None:
+        """Commit what is settled; where that fails, it is tried again, or comes again to whoever has the partition."""
+        wanted = {each: offset for each in partitions if (offset := each.uncommitted) is not None}
+        if not wanted:
+            return
+        try:
+            offsets = {each.topic_partition: offset for each, offset in wanted.items()}
+            await bounded(self._consumer.commit(offsets), _COMMIT_TIMEOUT)
+        except (KafkaError, TimeoutError, BrokerConnectionError) as error:
+            logger.warning("Offsets were not committed, and will be later: %r", error)
+            self._settled.set()
+        else:
+            for each, offset in wanted.items():
+                each.committed = offset
+
+    async def _position(self, partition: Partition) -> int:
+        if partition.offsets.span and partition.offsets.settled is not None:
+            return partition.offsets.settled
+        return int(await bounded(self._consumer.position(partition.topic_partition), _LAG_TIMEOUT))
+
+    def _supervised(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(coroutine)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if task.cancelled() or (error := task.exception()) is None or isinstance(error, ConsumerStoppedError):
+            return
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+
+def _consumer(config: KafkaEventBusConfig) -> AIOKafkaConsumer:
+    settings = {name: value for name, value in config.get_consumer_config().items() if not name.startswith("ssl_")}
+    return AIOKafkaConsumer(**{**settings, **connection_settings(config)}, fetch_max_wait_ms=_POLL_MS)

@@ -1,0 +1,215 @@
+"""Sending messages to Kafka."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    KafkaError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+    UnknownTopicOrPartitionError,
+)
+
+from eventsource.bus.kafka.config import KafkaEventBusConfig
+from eventsource.bus.kafka.connecting import bounded, connection_settings, start, stop
+from eventsource.bus.kafka.messages import Pairs, drop_repeated
+from eventsource.exceptions import (
+    BrokerConnectionError,
+    MessageTooLargeError,
+    NotConnectedError,
+    PublishError,
+    PublishTimeoutError,
+)
+
+logger = logging.getLogger("eventsource.bus.kafka")
+
+_WINDOW = 1000
+"""How many messages are under way before the first of them are waited for."""
+
+_RECORD_OVERHEAD = 100
+_HEADER_OVERHEAD = 10
+"""Bytes that a record and a header take beside their content, at most (Kafka's record format 2)."""
+
+_FATAL = (OutOfOrderSequenceNumber, InvalidProducerEpoch, MessageSizeTooLargeError)
+"""After these, what an idempotent producer sends to the partition is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to send."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Pairs
+    event_id: UUID | None = None
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes at most, before it is compressed."""
+        headers = sum(len(name.encode()) + len(value) + _HEADER_OVERHEAD for name, value in self.headers)
+        return len(self.key or b"") + len(self.value) + headers + _RECORD_OVERHEAD
+
+
+class Publisher:
+    """A producer that is replaced when it cannot be used any more."""
+
+    def __init__(self, config: KafkaEventBusConfig) -> None:
+        self._config = config
+        self._producer: AIOKafkaProducer | None = None
+        self._replacing = asyncio.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened and not closed."""
+        return self._producer is not None
+
+    async def open(self) -> None:
+        """
+        Connect.
+
+        Raises:
+            BrokerConnectionError: If that is not possible.
+        """
+        self._producer = await self._started()
+
+    async def close(self) -> None:
+        """Disconnect, in bounded time."""
+        if (producer := self._producer) is not None:
+            self._producer = None
+            await stop(producer)
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        """
+        Send *messages* in their order, and return when the brokers have confirmed all of them.
+
+        Raises:
+            MessageTooLargeError: If one of them is; if it is the broker who says so, those before it are sent.
+            NotConnectedError: If it is not open.
+            PublishError: If the brokers refuse one; those before it may have been sent, and those after it, too.
+            PublishTimeoutError: If they do not answer.
+        """
+        for message in messages:
+            if message.size > self._config.max_request_size:
+                raise _too_large(message, f"at most {self._config.max_request_size} are sent (max_request_size)")
+        rest = iter(messages)
+        while window := list(islice(rest, _WINDOW)):
+            await self._send_window(window)
+
+    async def partitions_of(self, topic: str) -> set[int]:
+        """
+        Return the numbers of the partitions of *topic*, which is made if the brokers are set up so.
+
+        Raises:
+            PublishError: If there is no such topic.
+            PublishTimeoutError: If the brokers do not answer.
+        """
+        try:
+            return set(await bounded(self._opened.partitions_for(topic), self._config.connect_timeout))
+        except (KafkaError, TimeoutError) as error:
+            raise self._failure(error, topic, None, self._config.connect_timeout) from error
+
+    @property
+    def _opened(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            raise NotConnectedError("the bus is not connected to Kafka: await connect() first")
+        return self._producer
+
+    async def _send_window(self, messages: Sequence[Outgoing]) -> None:
+        producer = self._opened
+        confirmations: list[asyncio.Future[Any]] = []
+        try:
+            await bounded(_sent(producer, messages, confirmations), self._config.publish_timeout)
+        except (KafkaError, TimeoutError, BrokerConnectionError) as error:
+            await self._replace_after(error, producer)
+            culprit = _culprit(messages, confirmations)
+            raise self._failure(error, culprit.topic, culprit, self._config.publish_timeout) from error
+        finally:
+            for confirmation in confirmations:
+                confirmation.add_done_callback(_forget)
+
+    async def _replace_after(self, error: BaseException, producer: Any) -> None:
+        if not isinstance(error, _FATAL):
+            return
+        async with self._replacing:
+            if self._producer is producer:
+                self._producer = await self._started()
+                await stop(producer)
+
+    async def _started(self) -> AIOKafkaProducer:
+        config = self._config
+        own = {name: value for name, value in config.get_producer_config().items() if name in _OWN}
+        try:
+            producer = AIOKafkaProducer(
+                **own,
+                **connection_settings(config),
+                request_timeout_ms=round(config.publish_timeout * 1000),
+                value_serializer=_body_of,
+            )
+        except RuntimeError as error:  # aiokafka misses a library for the compression
+            raise BrokerConnectionError(f"{error}; install it, or choose another compression_type") from error
+        await start(producer, config, config.connect_timeout)
+        return producer
+
+    def _failure(self, error: BaseException, topic: str, message: Outgoing | None, seconds: float) -> PublishError:
+        event_id = message.event_id if message else None
+        known = self._producer is not None and self._producer.client.cluster.partitions_for_topic(topic)
+        if isinstance(error, UnknownTopicOrPartitionError) or not known:
+            return PublishError(
+                f"there is no topic {topic!r} at {self._config.bootstrap_servers}, or it was not found within "
+                f"{seconds:g} s; create it, or let the brokers do so (auto.create.topics.enable)",
+                event_id,
+            )
+        if isinstance(error, MessageSizeTooLargeError) and message is not None:
+            return _too_large(message, f"topic {topic!r} takes fewer; set max_request_size to its max.message.bytes")
+        if isinstance(error, TimeoutError):
+            return PublishTimeoutError(
+                f"Kafka at {self._config.bootstrap_servers} has not confirmed event {event_id} within {seconds:g} s; "
+                "it may still arrive, and publishing it again is safe",
+                event_id,
+            )
+        return PublishError(f"Kafka has refused event {event_id}: {type(error).__name__}: {error}", event_id)
+
+
+_OWN = frozenset({"acks", "compression_type", "max_batch_size", "linger_ms", "max_request_size", "enable_idempotence"})
+
+
+async def _sent(
+    producer: AIOKafkaProducer, messages: Sequence[Outgoing], confirmations: "list[asyncio.Future[Any]]"
+) -> None:
+    for message in messages:
+        confirmations.append(await producer.send(message.topic, message, message.key, headers=message.headers))
+    for confirmation in confirmations:
+        await asyncio.shield(confirmation)
+
+
+def _body_of(message: Outgoing) -> bytes:
+    """Return the body; it is asked for when nobody, a tracer of the driver say, can add a header any more."""
+    drop_repeated(message.headers)
+    return message.value
+
+
+def _culprit(messages: Sequence[Outgoing], confirmations: "list[asyncio.Future[Any]]") -> Outgoing:
+    """Return the first message that is not confirmed."""
+    for message, confirmation in zip(messages, confirmations, strict=False):
+        if not confirmation.done() or confirmation.cancelled() or confirmation.exception() is not None:
+            return message
+    return messages[min(len(confirmations), len(messages) - 1)]
+
+
+def _forget(confirmed: "asyncio.Future[Any]") -> None:
+    if not confirmed.cancelled():
+        confirmed.exception()  # nobody waits for it any more
+
+
+def _too_large(message: Outgoing, limit: str) -> MessageTooLargeError:
+    return MessageTooLargeError(
+        f"event {message.event_id} makes a message of {message.size} bytes, but {limit}", message.event_id
+    )
