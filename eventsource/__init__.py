@@ -89,6 +89,20 @@ from eventsource.stores import (
 from eventsource.types import AggregateId, CausationId, CorrelationId, EventId, TenantId, TState
 
 if TYPE_CHECKING:
+    from eventsource.bus.kafka import (
+        KAFKA_AVAILABLE,
+        KafkaEventBus,
+        KafkaEventBusConfig,
+        KafkaEventBusStats,
+        KafkaNotAvailableError,
+    )
+    from eventsource.bus.rabbitmq import (
+        RABBITMQ_AVAILABLE,
+        RabbitMQEventBus,
+        RabbitMQEventBusConfig,
+        RabbitMQEventBusStats,
+        RabbitMQNotAvailableError,
+    )
     from eventsource.projections.checkpoints.sqlite import SQLiteCheckpointRepository
     from eventsource.projections.dead_letters.sqlite import SQLiteDLQRepository
     from eventsource.projections.sqlite import SQLiteProjection
@@ -96,6 +110,8 @@ if TYPE_CHECKING:
     from eventsource.stores.sqlite import SQLiteEventStore
 
 __all__ = [
+    "KAFKA_AVAILABLE",
+    "RABBITMQ_AVAILABLE",
     "SQLITE_AVAILABLE",
     "AggregateId",
     "AggregateNotFoundError",
@@ -143,6 +159,10 @@ __all__ = [
     "InMemoryEventBus",
     "InMemoryEventStore",
     "InMemorySnapshotStore",
+    "KafkaEventBus",
+    "KafkaEventBusConfig",
+    "KafkaEventBusStats",
+    "KafkaNotAvailableError",
     "LagMetrics",
     "NotConnectedError",
     "OptimisticLockError",
@@ -150,6 +170,10 @@ __all__ = [
     "ProjectionError",
     "ProjectionFailureCount",
     "ProjectionRunner",
+    "RabbitMQEventBus",
+    "RabbitMQEventBusConfig",
+    "RabbitMQEventBusStats",
+    "RabbitMQNotAvailableError",
     "ReadDirection",
     "ReadOptions",
     "RebuildError",
@@ -187,6 +211,16 @@ except metadata.PackageNotFoundError:  # the source tree, not installed
 __getattr__ = lazy_names(
     __name__,
     {
+        "KAFKA_AVAILABLE": "eventsource.bus.kafka",
+        "KafkaEventBus": "eventsource.bus.kafka",
+        "KafkaEventBusConfig": "eventsource.bus.kafka",
+        "KafkaEventBusStats": "eventsource.bus.kafka",
+        "KafkaNotAvailableError": "eventsource.bus.kafka",
+        "RABBITMQ_AVAILABLE": "eventsource.bus.rabbitmq",
+        "RabbitMQEventBus": "eventsource.bus.rabbitmq",
+        "RabbitMQEventBusConfig": "eventsource.bus.rabbitmq",
+        "RabbitMQEventBusStats": "eventsource.bus.rabbitmq",
+        "RabbitMQNotAvailableError": "eventsource.bus.rabbitmq",
         "SQLiteCheckpointRepository": "eventsource.projections.checkpoints.sqlite",
         "SQLiteDLQRepository": "eventsource.projections.dead_letters.sqlite",
         "SQLiteEventStore": "eventsource.stores.sqlite",

@@ -23,7 +23,11 @@ PUBLIC = {
         InMemoryEventStore SQLiteEventStore SQLITE_AVAILABLE
     """,
     "aggregates": "AggregateRoot AggregateRepository DeclarativeAggregate handles",
-    "bus": "EventBus EventHandlerFunc AsyncEventHandler InMemoryEventBus current_headers",
+    "bus": """
+        EventBus EventHandlerFunc AsyncEventHandler InMemoryEventBus current_headers KafkaEventBus KafkaEventBusConfig
+        KafkaEventBusStats KafkaNotAvailableError KAFKA_AVAILABLE RabbitMQEventBus RabbitMQEventBusConfig
+        RabbitMQEventBusStats RabbitMQNotAvailableError RABBITMQ_AVAILABLE
+    """,
     "protocols": "EventHandler SyncEventHandler FlexibleEventHandler EventSubscriber FlexibleEventSubscriber",
     "exceptions": """
         AggregateNotFoundError CheckpointConflictError RebuildError CheckpointError DatabaseError DuplicateEventError
@@ -44,6 +48,10 @@ PUBLIC = {
     """,
 }
 LAZY = {
+    "KafkaEventBus": "eventsource.bus.kafka.bus",
+    "KafkaEventBusConfig": "eventsource.bus.kafka.config",
+    "RabbitMQEventBus": "eventsource.bus.rabbitmq.bus",
+    "RabbitMQEventBusConfig": "eventsource.bus.rabbitmq.config",
     "SQLiteCheckpointRepository": "eventsource.projections.checkpoints.sqlite",
     "SQLiteDLQRepository": "eventsource.projections.dead_letters.sqlite",
     "SQLiteEventStore": "eventsource.stores.sqlite",

@@ -139,7 +139,8 @@ class Publisher:
         if not isinstance(error, _FATAL):
             return
         async with self._replacing:
-            if self._producer is producer:
+            is_in_use = self._producer is producer
+            if is_in_use:
                 self._producer = await self._started()
                 await stop(producer)
 
