@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,13 +18,12 @@ from eventsource.bus.serializing import EventSerializer
 from eventsource.bus.stopping import Stop
 from eventsource.events.base import DomainEvent
 from eventsource.events.registry import EventRegistry
-from eventsource.exceptions import NotConnectedError
 from eventsource.handlers.adapter import HandlerAdapter
 from eventsource.types import Headers
 
 if TYPE_CHECKING:
     from eventsource.bus.kafka.consuming import Membership
-    from eventsource.bus.kafka.publishing import Outgoing, Publisher
+    from eventsource.bus.kafka.publishing import Outgoing
 
 KAFKA_AVAILABLE = find_spec("aiokafka") is not None
 """Whether the driver is installed."""
@@ -71,10 +71,10 @@ class KafkaEventBus(BrokerEventBus):
         self.enable_metrics = config.enable_metrics
         self.consumer_group = config.consumer_group
         self.server = Server(config.bootstrap_servers)
-        self._publisher: Publisher | None = None
         self._membership: Membership | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._lag: Mapping[int, int] = {}
+        self._attach_driver()
 
     @property
     def config(self) -> KafkaEventBusConfig:
@@ -89,7 +89,7 @@ class KafkaEventBus(BrokerEventBus):
     @property
     def is_connected(self) -> bool:
         """Whether it can publish, as soon as the brokers answer."""
-        return self._publisher is not None and self._publisher.is_open
+        return self._publisher.is_open
 
     @property
     def lag(self) -> Mapping[int, int]:
@@ -114,7 +114,7 @@ class KafkaEventBus(BrokerEventBus):
         """
         return {
             "topic": self._config.topic_name,
-            "partitions": len(await self._connected.partitions_of(self._config.topic_name)),
+            "partitions": len(await self._publisher.partitions_of(self._config.topic_name)),
             "consumer_group": self._config.consumer_group,
             "connected": self.is_connected,
             "consuming": self.is_consuming,
@@ -136,13 +136,10 @@ class KafkaEventBus(BrokerEventBus):
             NotConnectedError: If the bus is not connected.
             ValueError: If a group is to be used, but the configuration has no ``dlq_consumer_group``.
         """
-        from eventsource.bus.kafka import dead_letters
-
         if use_consumer_group and self._config.dlq_consumer_group is None:
             raise ValueError("use_consumer_group=True needs a dlq_consumer_group in the configuration")
-        partitions = await self._dlq_partitions()
         group = self._config.dlq_consumer_group if use_consumer_group else None
-        return await dead_letters.read(self._config, partitions, limit, timeout_ms, group)
+        return await self._dead_letters.read(limit, timeout_ms, group)
 
     async def get_dlq_message_count(self) -> int:
         """
@@ -152,9 +149,7 @@ class KafkaEventBus(BrokerEventBus):
             EventBusError: If that cannot be found out.
             NotConnectedError: If the bus is not connected.
         """
-        from eventsource.bus.kafka import dead_letters
-
-        return await dead_letters.count(self._config, await self._dlq_partitions())
+        return await self._dead_letters.count()
 
     async def replay_dlq_message(self, partition: int, offset: int, force: bool = False) -> bool:
         """
@@ -170,15 +165,7 @@ class KafkaEventBus(BrokerEventBus):
             NotConnectedError: If the bus is not connected.
             ValueError: If it is not there, or was replayed too often.
         """
-        from eventsource.bus.kafka import dead_letters
-
-        partitions = await self._dlq_partitions()
-        if partition not in partitions:
-            raise ValueError(f"{self._config.dlq_topic_name} has the partitions {sorted(partitions)}, not {partition}")
-        record = await dead_letters.find(self._config, partition, offset, timeout=5.0)
-        if not force:
-            dead_letters.check_replay_count(record, self._config)
-        await self._connected.send([dead_letters.replay_of(record, self._config)])
+        await self._dead_letters.replay(partition, offset, force=force)
         self._logger.info("DLQ message replayed", extra={"partition": partition, "offset": offset})
         return True
 
@@ -190,26 +177,13 @@ class KafkaEventBus(BrokerEventBus):
         """Count partitions that were taken from this consumer."""
         self._kafka_stats.rebalance_count += 1
 
-    @property
-    def _connected(self) -> "Publisher":
-        if self._publisher is None or not self._publisher.is_open:
-            raise NotConnectedError("the bus is not connected to Kafka: await connect() first")
-        return self._publisher
-
     def _check_open(self) -> None:
         super()._check_open()
-        _ = self._connected
-
-    async def _dlq_partitions(self) -> set[int]:
-        return await self._connected.partitions_of(self._config.dlq_topic_name)
+        self._publisher.check_open()
 
     async def _connect(self) -> None:
-        from eventsource.bus.kafka.publishing import Publisher
-
-        publisher = Publisher(self._config)
-        await publisher.open()
-        self._publisher = publisher
-        self._refreshing = asyncio.create_task(self._refresh_now_and_then())
+        await self._publisher.open()
+        self._refreshing = asyncio.create_task(self._refresh_now_and_then(), context=Context())
         self._logger.info("Connected to Kafka")
 
     async def _disconnect(self) -> None:
@@ -217,29 +191,16 @@ class KafkaEventBus(BrokerEventBus):
             self._refreshing.cancel()
             await asyncio.wait({self._refreshing})
             self._refreshing = None
-        if (publisher := self._publisher) is not None:
-            self._publisher = None
-            await publisher.close()
+        await self._publisher.close()
 
     def _message_of(self, event: DomainEvent, headers: Headers | None) -> "Outgoing":
-        from eventsource.bus.kafka.messages import headers_of
-        from eventsource.bus.kafka.publishing import Outgoing
+        return self._writer.message_of(event, headers)
 
-        return Outgoing(
-            self._config.topic_name,
-            str(event.aggregate_id).encode(),
-            self._serializer.serialize(event),
-            headers_of(event, self._serializer.registry.name_of(event), headers),
-            event.event_id,
-        )
-
-    async def _send(self, messages: Sequence[Any]) -> None:
-        await self._connected.send(messages)
+    async def _send(self, messages: "Sequence[Outgoing]") -> None:
+        await self._publisher.send(messages)
 
     async def _keep(self, dead_letter: DeadLetter) -> None:
-        from eventsource.bus.kafka.dead_letters import dead_letter_of
-
-        await self._connected.send([dead_letter_of(dead_letter, self._config)])
+        await self._dead_letters.keep(dead_letter)
 
     async def _run_session(self, stop: Stop) -> None:
         from eventsource.bus.kafka.consuming import Membership
@@ -260,9 +221,9 @@ class KafkaEventBus(BrokerEventBus):
 
     async def _check_topics(self) -> None:
         """Refuse to begin where a topic is missing: aiokafka would wait for it for ever."""
-        await self._connected.partitions_of(self._config.topic_name)
+        await self._publisher.partitions_of(self._config.topic_name)
         if self._config.enable_dlq:
-            await self._dlq_partitions()
+            await self._dead_letters.check()
 
     async def _refresh_now_and_then(self) -> None:
         while True:
@@ -277,6 +238,15 @@ class KafkaEventBus(BrokerEventBus):
         lag = {} if membership is None else await membership.lag()
         if membership is self._membership:
             self._lag = lag
+
+    def _attach_driver(self) -> None:
+        """Make what needs the driver, which is imported here and not before."""
+        from eventsource.bus.kafka.dead_letters import DeadLetterTopic
+        from eventsource.bus.kafka.publishing import Publisher, Writer
+
+        self._writer = Writer(self._serializer, self._config.topic_name)
+        self._publisher = Publisher(self._config)
+        self._dead_letters = DeadLetterTopic(self._config, self._publisher)
 
 
 class _Handled(Consumption[Received]):

@@ -1,10 +1,10 @@
 """The topic of dead letters: writing to it, reading it, and replaying from it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -12,14 +12,121 @@ from aiokafka.errors import KafkaError
 from eventsource.bus.kafka.config import KafkaEventBusConfig
 from eventsource.bus.kafka.connecting import bounded, connection_settings, start, stop
 from eventsource.bus.kafka.messages import REPLAY_COUNT, REPLAY_GROUP, RETRY_COUNT, is_bookkeeping, text_headers
-from eventsource.bus.kafka.publishing import Outgoing
+from eventsource.bus.kafka.publishing import Outgoing, Publisher
 from eventsource.bus.operations import DeadLetter
 from eventsource.exceptions import EventBusError
 
+Result = TypeVar("Result")
+
 _LONGEST_ERROR = 1000
+_FINDING_MS = 5000
 
 
-def dead_letter_of(dead_letter: DeadLetter, config: KafkaEventBusConfig) -> Outgoing:
+class DeadLetterTopic:
+    """The dead letters that are kept; they are written and looked for by means of *publisher*."""
+
+    def __init__(self, config: KafkaEventBusConfig, publisher: Publisher) -> None:
+        self._config = config
+        self._publisher = publisher
+
+    async def keep(self, dead_letter: DeadLetter) -> None:
+        """Add *dead_letter*, and return once the brokers have confirmed it."""
+        await self._publisher.send([_copy_of(dead_letter, self._config)])
+
+    async def check(self) -> None:
+        """Raise a `PublishError` if there is no such topic."""
+        await self._partitions()
+
+    async def count(self) -> int:
+        """Return how many there are, replayed ones included."""
+        async with self._reader(await self._partitions(), None) as (consumer, wanted):
+            first = await self._asked(consumer.beginning_offsets(wanted))
+            end = await self._asked(consumer.end_offsets(wanted))
+        return sum(end[each] - first[each] for each in wanted)
+
+    async def read(self, limit: int, timeout_ms: int, group: str | None) -> list[dict[str, Any]]:
+        """
+        Return those that there are now, *limit* at most, and after *timeout_ms* what was found till then.
+
+        Reading begins where *group* has left off, and moves that on; without a group it begins with the oldest one.
+        """
+        letters: list[dict[str, Any]] = []
+        async with self._reader(await self._partitions(), group) as (consumer, wanted):
+            ends = await self._asked(consumer.end_offsets(wanted))
+            while len(letters) < limit and (left := await self._unread(consumer, wanted, ends)):
+                fetched = await consumer.getmany(*left, timeout_ms=timeout_ms, max_records=limit - len(letters))
+                if not fetched:
+                    break
+                letters += [_described(record) for records in fetched.values() for record in records]
+            if group is not None and letters:
+                await self._asked(consumer.commit())
+        return letters
+
+    async def replay(self, partition: int, offset: int, *, force: bool) -> None:
+        """
+        Publish one of them to its topic again, for its group only.
+
+        Raises:
+            ValueError: If it is not there, or was replayed too often, unless *force* is given.
+        """
+        record = await self._found(partition, offset)
+        if not force:
+            _check_replay_count(record, self._config)
+        await self._publisher.send([_replay_of(record, self._config)])
+
+    async def _found(self, partition: int, offset: int) -> ConsumerRecord:
+        topic = self._config.dlq_topic_name
+        if partition not in (partitions := await self._partitions()):
+            raise ValueError(f"{topic} has the partitions {sorted(partitions)}, and not {partition}")
+        async with self._reader({partition}, None) as (consumer, [wanted]):
+            [first] = (await self._asked(consumer.beginning_offsets([wanted]))).values()
+            [end] = (await self._asked(consumer.end_offsets([wanted]))).values()
+            if not first <= offset < end:
+                raise ValueError(f"partition {partition} of {topic} has the offsets {first} to {end - 1}, not {offset}")
+            consumer.seek(wanted, offset)
+            fetched = await consumer.getmany(wanted, timeout_ms=_FINDING_MS, max_records=1)
+        for record in fetched.get(wanted, ()):
+            if record.offset == offset:
+                return record
+        raise ValueError(f"offset {offset} of partition {partition} of {topic} was not found in {_FINDING_MS} ms")
+
+    async def _partitions(self) -> set[int]:
+        return await self._publisher.partitions_of(self._config.dlq_topic_name)
+
+    @asynccontextmanager
+    async def _reader(
+        self, partitions: set[int], group: str | None
+    ) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
+        config = self._config
+        consumer = AIOKafkaConsumer(
+            **connection_settings(config),
+            client_id=f"{config.consumer_name}-dlq",
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        wanted = [TopicPartition(config.dlq_topic_name, number) for number in sorted(partitions)]
+        consumer.assign(wanted)
+        await start(consumer, config, config.connect_timeout)
+        try:
+            yield consumer, wanted
+        except (KafkaError, TimeoutError) as error:
+            raise EventBusError(
+                f"the dead letters in {config.dlq_topic_name} at {config.bootstrap_servers} cannot be read: {error!r}"
+            ) from error
+        finally:
+            await stop(consumer)
+
+    async def _unread(
+        self, consumer: AIOKafkaConsumer, wanted: list[TopicPartition], ends: dict[TopicPartition, int]
+    ) -> list[TopicPartition]:
+        return [each for each in wanted if await self._asked(consumer.position(each)) < ends[each]]
+
+    async def _asked(self, answer: Awaitable[Result]) -> Result:
+        return await bounded(answer, self._config.connect_timeout)
+
+
+def _copy_of(dead_letter: DeadLetter, config: KafkaEventBusConfig) -> Outgoing:
     """Return the message that keeps *dead_letter*: key, body and headers as they came, and what went wrong."""
     record: ConsumerRecord = dead_letter.message.origin.record
     facts = {
@@ -38,7 +145,7 @@ def dead_letter_of(dead_letter: DeadLetter, config: KafkaEventBusConfig) -> Outg
     return Outgoing(config.dlq_topic_name, record.key, record.value or b"", headers)
 
 
-def replay_of(record: ConsumerRecord, config: KafkaEventBusConfig) -> Outgoing:
+def _replay_of(record: ConsumerRecord, config: KafkaEventBusConfig) -> Outgoing:
     """Return the message that brings a dead letter back to the group whose it was."""
     headers = text_headers(record.headers)
     group = headers.get("dlq_consumer_group", config.consumer_group)
@@ -52,63 +159,7 @@ def replay_of(record: ConsumerRecord, config: KafkaEventBusConfig) -> Outgoing:
     )
 
 
-async def read(
-    config: KafkaEventBusConfig, partitions: set[int], limit: int, timeout_ms: int, group: str | None
-) -> list[dict[str, Any]]:
-    """
-    Return up to *limit* of the dead letters that there are now.
-
-    Args:
-        config: Where they are.
-        partitions: The partitions of their topic.
-        limit: How many at most.
-        timeout_ms: After which time what was read till then is returned.
-        group: Whose place is where reading begins, and is moved on; reading begins with the oldest without.
-    """
-    letters: list[dict[str, Any]] = []
-    async with _reader(config, partitions, group) as (consumer, wanted):
-        ends = await bounded(consumer.end_offsets(wanted), config.connect_timeout)
-        left = {each for each in wanted if await _position(consumer, each, config) < ends[each]}
-        while left and len(letters) < limit:
-            fetched = await consumer.getmany(*left, timeout_ms=timeout_ms, max_records=limit - len(letters))
-            if not fetched:
-                break
-            letters += [_described(record) for records in fetched.values() for record in records]
-            left = {each for each in left if await _position(consumer, each, config) < ends[each]}
-        if group is not None and letters:
-            await bounded(consumer.commit(), config.connect_timeout)
-    return letters
-
-
-async def find(config: KafkaEventBusConfig, partition: int, offset: int, timeout: float) -> ConsumerRecord:
-    """
-    Return the dead letter at *offset* of *partition*.
-
-    Raises:
-        ValueError: If there is none, or it does not come within *timeout* seconds.
-    """
-    async with _reader(config, {partition}, None) as (consumer, (wanted,)):
-        [first] = (await bounded(consumer.beginning_offsets([wanted]), config.connect_timeout)).values()
-        [end] = (await bounded(consumer.end_offsets([wanted]), config.connect_timeout)).values()
-        if not first <= offset < end:
-            raise ValueError(f"{wanted.topic} has no offset {offset} in partition {partition}: {first} to {end - 1}")
-        consumer.seek(wanted, offset)
-        fetched = await consumer.getmany(wanted, timeout_ms=round(timeout * 1000), max_records=1)
-    for record in fetched.get(wanted, ()):
-        if record.offset == offset:
-            return record
-    raise ValueError(f"offset {offset} of partition {partition} of {wanted.topic} was not found within {timeout:g} s")
-
-
-async def count(config: KafkaEventBusConfig, partitions: set[int]) -> int:
-    """Return how many dead letters there are, replayed ones included."""
-    async with _reader(config, partitions, None) as (consumer, wanted):
-        first = await bounded(consumer.beginning_offsets(wanted), config.connect_timeout)
-        end = await bounded(consumer.end_offsets(wanted), config.connect_timeout)
-    return sum(end[each] - first[each] for each in wanted)
-
-
-def check_replay_count(record: ConsumerRecord, config: KafkaEventBusConfig) -> None:
+def _check_replay_count(record: ConsumerRecord, config: KafkaEventBusConfig) -> None:
     """
     Check that a dead letter may be replayed once more.
 
@@ -121,34 +172,6 @@ def check_replay_count(record: ConsumerRecord, config: KafkaEventBusConfig) -> N
             f"the dead letter at offset {record.offset} of partition {record.partition} was replayed {replays} times "
             f"(dlq_max_replay_attempts={config.dlq_max_replay_attempts}); force=True replays it nevertheless"
         )
-
-
-@asynccontextmanager
-async def _reader(
-    config: KafkaEventBusConfig, partitions: set[int], group: str | None
-) -> AsyncIterator[tuple[AIOKafkaConsumer, list[TopicPartition]]]:
-    consumer = AIOKafkaConsumer(
-        **connection_settings(config),
-        client_id=f"{config.consumer_name}-dlq",
-        group_id=group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-    )
-    wanted = [TopicPartition(config.dlq_topic_name, number) for number in sorted(partitions)]
-    consumer.assign(wanted)
-    await start(consumer, config, config.connect_timeout)
-    try:
-        yield consumer, wanted
-    except (KafkaError, TimeoutError) as error:
-        raise EventBusError(
-            f"the dead letters in {config.dlq_topic_name} at {config.bootstrap_servers} cannot be read: {error!r}"
-        ) from error
-    finally:
-        await stop(consumer)
-
-
-async def _position(consumer: AIOKafkaConsumer, wanted: TopicPartition, config: KafkaEventBusConfig) -> int:
-    return int(await bounded(consumer.position(wanted), config.connect_timeout))
 
 
 def _replay_count(headers: dict[str, str]) -> int:

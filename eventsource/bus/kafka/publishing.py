@@ -19,7 +19,9 @@ from aiokafka.errors import (
 
 from eventsource.bus.kafka.config import KafkaEventBusConfig
 from eventsource.bus.kafka.connecting import bounded, connection_settings, start, stop
-from eventsource.bus.kafka.messages import Pairs, drop_repeated
+from eventsource.bus.kafka.messages import Pairs, drop_repeated, headers_of
+from eventsource.bus.serializing import EventSerializer
+from eventsource.events.base import DomainEvent
 from eventsource.exceptions import (
     BrokerConnectionError,
     MessageTooLargeError,
@@ -27,6 +29,7 @@ from eventsource.exceptions import (
     PublishError,
     PublishTimeoutError,
 )
+from eventsource.types import Headers
 
 logger = logging.getLogger("eventsource.bus.kafka")
 
@@ -58,6 +61,20 @@ class Outgoing:
         return len(self.key or b"") + len(self.value) + headers + _RECORD_OVERHEAD
 
 
+class Writer:
+    """Turns events into messages for *topic*: the key is the id of the aggregate, which gives them their order."""
+
+    def __init__(self, serializer: EventSerializer, topic: str) -> None:
+        self._serializer = serializer
+        self._topic = topic
+
+    def message_of(self, event: DomainEvent, headers: Headers | None) -> Outgoing:
+        """Return the message that carries *event*."""
+        event_type = self._serializer.registry.name_of(event)
+        key, value = str(event.aggregate_id).encode(), self._serializer.serialize(event)
+        return Outgoing(self._topic, key, value, headers_of(event, event_type, headers), event.event_id)
+
+
 class Publisher:
     """A producer that is replaced when it cannot be used any more."""
 
@@ -70,6 +87,11 @@ class Publisher:
     def is_open(self) -> bool:
         """Whether it was opened and not closed."""
         return self._producer is not None
+
+    def check_open(self) -> None:
+        """Raise a `NotConnectedError` if it is not open."""
+        if self._producer is None:
+            raise NotConnectedError("the bus is not connected to Kafka: await connect() first")
 
     async def open(self) -> None:
         """
@@ -118,8 +140,7 @@ class Publisher:
 
     @property
     def _opened(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            raise NotConnectedError("the bus is not connected to Kafka: await connect() first")
+        self.check_open()
         return self._producer
 
     async def _send_window(self, messages: Sequence[Outgoing]) -> None:
