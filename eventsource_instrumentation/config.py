@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
@@ -14,6 +14,8 @@ from eventsource_instrumentation.operations import COMPONENTS
 
 logger = logging.getLogger(__name__)
 
+ConsumerContext: TypeAlias = Literal["parent", "link"]
+
 _MAX_AGE = 600.0
 
 APPLICATION = "application"
@@ -21,6 +23,7 @@ KINDS = frozenset({*COMPONENTS, APPLICATION})
 """What can be left out: the kinds of components, and the application's own spans."""
 
 PARENT_MAX_AGE = "OTEL_PYTHON_EVENTSOURCE_PARENT_MAX_AGE"
+CONSUMER_CONTEXT = "OTEL_PYTHON_EVENTSOURCE_CONSUMER_CONTEXT"
 EXCLUDED = "OTEL_PYTHON_EVENTSOURCE_EXCLUDED_COMPONENTS"
 REQUEST_HOOK = "OTEL_PYTHON_EVENTSOURCE_REQUEST_HOOK"
 RESPONSE_HOOK = "OTEL_PYTHON_EVENTSOURCE_RESPONSE_HOOK"
@@ -38,9 +41,13 @@ class Config:
             ``event_bus``, ``projection``, ``projection_runner``, ``checkpoint_repository``, ``dlq_repository``), and
             ``application`` for the spans of `TracingMixin` and `traced`;
             ``OTEL_PYTHON_EVENTSOURCE_EXCLUDED_COMPONENTS``, separated by commas.
-        parent_max_age: How old, in seconds, an event may be for what is done with it to belong to the trace that it
-            comes from; of older ones there is a link in a new trace. 600 if not given;
+        parent_max_age: How old, in seconds, an event or a message may be for what is done with it to belong to the
+            trace that it comes from; of older ones there is a link in a new trace. 600 if not given;
             ``OTEL_PYTHON_EVENTSOURCE_PARENT_MAX_AGE``.
+        consumer_context: Whether each message that a broker delivers is handled in the trace that it comes from
+            (``parent``), or in a new one with a link to it (``link``). If not given: in the trace that it comes from,
+            unless it is delivered again, was a dead letter in between, or is too old;
+            ``OTEL_PYTHON_EVENTSOURCE_CONSUMER_CONTEXT``.
         request_hook: Called with a recording span, the component and the operation, before the operation;
             ``OTEL_PYTHON_EVENTSOURCE_REQUEST_HOOK=package.module:function``.
         response_hook: Called with a recording span, the component, the operation, and its result or the exception,
@@ -48,19 +55,21 @@ class Config:
 
     Raises:
         TypeError: If a hook is asynchronous or no function, or an age is no number.
-        ValueError: If there is no such kind of component, or an age is below 0.
+        ValueError: If there is no such kind of component, an age is below 0, or a context is neither.
     """
 
     tracer_provider: TracerProvider | None = None
     meter_provider: MeterProvider | None = None
     excluded_components: Iterable[str] = field(default_factory=lambda: _excluded_by_environment())
     parent_max_age: float = field(default_factory=lambda: _max_age_by_environment())
+    consumer_context: ConsumerContext | None = field(default_factory=lambda: _consumer_context_by_environment())
     request_hook: Hook | None = field(default_factory=lambda: hook_from_environment(REQUEST_HOOK))
     response_hook: Hook | None = field(default_factory=lambda: hook_from_environment(RESPONSE_HOOK))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "excluded_components", _checked(self.excluded_components))
         _check_age(self.parent_max_age)
+        _check_consumer_context(self.consumer_context)
         check_hook(self.request_hook)
         check_hook(self.response_hook)
 
@@ -97,6 +106,24 @@ def _max_age_by_environment() -> float:
         logger.warning("%s=%r is ignored: %s", PARENT_MAX_AGE, value, error)
         return _MAX_AGE
     return age
+
+
+def _consumer_context_by_environment() -> ConsumerContext | None:
+    value: Any = os.environ.get(CONSUMER_CONTEXT) or None
+    try:
+        _check_consumer_context(value)
+    except ValueError as error:
+        logger.warning("%s=%r is ignored: %s", CONSUMER_CONTEXT, value, error)
+        return None
+    chosen: ConsumerContext | None = value
+    return chosen
+
+
+def _check_consumer_context(chosen: object) -> None:
+    if chosen not in (None, *get_args(ConsumerContext)):
+        raise ValueError(
+            f"consumer_context must be {' or '.join(map(repr, get_args(ConsumerContext)))}, not {chosen!r}"
+        )
 
 
 def _check_age(seconds: float) -> None:

@@ -8,8 +8,10 @@ from weakref import WeakSet
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
+from opentelemetry.util.types import AttributeValue
 
 from eventsource_instrumentation.rows import Gauge
+from eventsource_instrumentation.safety import Safety
 
 _watched: dict[str, WeakSet[Any]] = {}
 """The components that each gauge reports on, by its name."""
@@ -32,6 +34,7 @@ class _Switch:
 
 
 _switch = _Switch()
+_safely = Safety().run
 
 
 def switch_on(gauges: Iterable[Gauge], meter: Meter, provider: MeterProvider | None) -> None:
@@ -39,8 +42,10 @@ def switch_on(gauges: Iterable[Gauge], meter: Meter, provider: MeterProvider | N
     gauges = tuple(gauges)
     for gauge in gauges:
         metric = gauge.metric
-        observe = partial(_observe, gauge, provider)
-        meter.create_observable_gauge(metric.name, [observe], metric.unit, metric.description)
+        create = (
+            meter.create_observable_counter if metric.kind == "observable counter" else meter.create_observable_gauge
+        )
+        create(metric.name, [partial(_observe, gauge, provider)], metric.unit, metric.description)
     _switch.names, _switch.provider = frozenset(gauge.metric.name for gauge in gauges), provider
 
 
@@ -62,9 +67,13 @@ def _observe(gauge: Gauge, provider: MeterProvider | None, options: CallbackOpti
     with _changing:
         components = tuple(_watched.get(gauge.metric.name, ()))
     for component in components:
-        value = gauge.reading(component) if component.enable_metrics else None
-        if value is not None:
-            yield Observation(value, {name: get(component) for name, get in gauge.attributes.items()})
+        if component.enable_metrics and gauge.system in (None, getattr(component, "system", None)):
+            for value, attributes in _safely(partial(_series, gauge, component)) or ():
+                yield Observation(value, attributes)
+
+
+def _series(gauge: Gauge, component: Any) -> list[tuple[float, dict[str, AttributeValue]]]:
+    return list(gauge.series(component))
 
 
 def _resolved(provider: MeterProvider | None) -> MeterProvider:

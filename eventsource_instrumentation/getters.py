@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 
-from opentelemetry.semconv._incubating.attributes import messaging_attributes as messaging
 from opentelemetry.semconv.attributes import db_attributes as db
 
 from eventsource import observability as es
@@ -92,11 +91,6 @@ DEAD_LETTER: Mapping[str, Getter] = {
     es.ATTR_RETRY_COUNT: lambda o: o.operation.retry_count,
     es.ATTR_ERROR_TYPE: lambda o: error_type(o.operation.error),
     **DATABASE,
-}
-SENDING: Mapping[str, Getter] = {
-    messaging.MESSAGING_SYSTEM: lambda o: o.component.system,
-    messaging.MESSAGING_OPERATION_NAME: lambda o: "publish",
-    messaging.MESSAGING_OPERATION_TYPE: lambda o: "send",
 }
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from opentelemetry.semconv._incubating.attributes import messaging_attributes as messaging
 from opentelemetry.semconv.attributes import db_attributes as db
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 
@@ -21,20 +20,18 @@ ERROR: Mapping[str, Getter] = {ERROR_TYPE: lambda o: error_type(o.error)}
 SYSTEM: Mapping[str, Getter] = {db.DB_SYSTEM_NAME: lambda o: o.component.system}
 TYPE: Mapping[str, Getter] = {es.ATTR_AGGREGATE_TYPE: lambda o: o.operation.aggregate_type}
 TYPE_OF_REPOSITORY: Mapping[str, Getter] = {es.ATTR_AGGREGATE_TYPE: lambda o: o.component.aggregate_type}
-MESSAGING: Mapping[str, Getter] = {
-    messaging.MESSAGING_SYSTEM: lambda o: o.component.system,
-    messaging.MESSAGING_OPERATION_NAME: lambda o: "publish",
-    **ERROR,
-}
 
 
-def duration_of(name: str, description: str, attributes: Mapping[str, Getter]) -> Measurement:
-    """Return the measurement of how long an operation took, failed or not."""
+def duration_of(
+    name: str, description: str, attributes: Mapping[str, Getter], *, system: str | None = None
+) -> Measurement:
+    """Return the measurement of how long an operation took, failed or not; with *system*, only in components of it."""
     metric = Metric(name, "histogram", "s", description, SECONDS)
-    return Measurement(metric, lambda o: o.duration, {**attributes, **ERROR})
+    return Measurement(metric, lambda o: o.duration, {**attributes, **ERROR}, system=system)
 
 
-def _appended(observed: Observation) -> dict[str, int]:
+def events_by_type(observed: Observation) -> dict[str, int]:
+    """Return how many events of each type an operation has."""
     counts: dict[str, int] = {}
     for event in observed.operation.events:
         counts[event.event_type] = counts.get(event.event_type, 0) + 1
@@ -59,7 +56,7 @@ EVENTS_APPENDED = Measurement(
     Metric("eventsource.event_store.events.appended", "counter", "{event}", "Events that were appended."),
     lambda o: 1 if o.error is None and o.result.success and not o.result.repeated else None,
     {**SYSTEM, **TYPE},
-    split=(es.ATTR_EVENT_TYPE, _appended),
+    split=(es.ATTR_EVENT_TYPE, events_by_type),
 )
 CONFLICTS = Measurement(
     Metric("eventsource.event_store.conflicts", "counter", "{conflict}", "Appends that found another version."),
@@ -76,13 +73,9 @@ SNAPSHOT_REQUESTS = Measurement(
     lambda o: None if o.error is not None or o.result.snapshot_outcome is None else 1,
     {**TYPE_OF_REPOSITORY, "outcome": lambda o: o.result.snapshot_outcome},
 )
-SENT_MESSAGES = Measurement(
-    Metric("messaging.client.sent.messages", "counter", "{message}", "Messages that were published."),
-    lambda o: len(o.operation.events),
-    MESSAGING,
-)
+DLQ_EVENTS = Metric("eventsource.dlq.events", "counter", "{event}", "Events that became dead letters.")
 DEAD_LETTERS = Measurement(
-    Metric("eventsource.dlq.events", "counter", "{event}", "Events that became dead letters."),
+    DLQ_EVENTS,
     lambda o: 1 if o.error is None and not o.operation.again else None,
     {
         es.ATTR_PROJECTION_NAME: lambda o: o.operation.projection_name,

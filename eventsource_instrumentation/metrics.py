@@ -19,7 +19,7 @@ class Instruments:
     def record(self, measurement: Measurement, observation: Observation) -> None:
         """Record what *observation* adds to the metric of *measurement*; nothing is worked out if nobody measures."""
         instrument = self._instruments[measurement.metric.name]
-        if _is_idle(instrument):
+        if _is_idle(instrument) or measurement.system not in (None, getattr(observation.component, "system", None)):
             return
         for each in (observation,) if measurement.each is None else measurement.each(observation):
             self._record(instrument, measurement, each)

@@ -1,15 +1,17 @@
 """One operation while it is observed."""
 
 from collections.abc import Callable, ItemsView, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from opentelemetry.util.types import AttributeValue
+
+Found = TypeVar("Found")
 
 
 class Observation:
     """What is known about an operation: who does it, what it is, and in the end its result or error."""
 
-    __slots__ = ("component", "duration", "error", "operation", "result")
+    __slots__ = ("_found", "component", "duration", "error", "operation", "result")
 
     def __init__(self, component: Any, operation: Any) -> None:
         self.component = component
@@ -17,6 +19,14 @@ class Observation:
         self.result: Any = None
         self.error: BaseException | None = None
         self.duration = 0.0
+        self._found: dict[Callable[..., Any], Any] = {}
+
+    def once(self, find: "Callable[[Observation], Found]") -> Found:
+        """Return what *find* finds here; it looks only the first time."""
+        if find not in self._found:
+            self._found[find] = find(self)
+        found: Found = self._found[find]
+        return found
 
 
 Getter: TypeAlias = Callable[[Observation], AttributeValue | None]

@@ -6,14 +6,12 @@ Attribute names are those of `eventsource.observability` and of the OpenTelemetr
 
 from collections.abc import Mapping
 
-from opentelemetry.semconv._incubating.attributes import messaging_attributes as messaging
 from opentelemetry.trace import SpanKind
 
 from eventsource import observability as es
 from eventsource.aggregates.operations import CreateSnapshot, Exists, Load, Save
 from eventsource.aggregates.repository import AggregateRepository
 from eventsource.bus.interface import EventBus
-from eventsource.bus.operations import Dispatch, Handle, Publish
 from eventsource.component import Component
 from eventsource.projections.base import CheckpointTrackingProjection
 from eventsource.projections.checkpoints import operations as checkpoints
@@ -39,9 +37,9 @@ from eventsource.stores.operations import (
     GetStreamVersion,
     ReadPage,
 )
-from eventsource.stores.values import as_utc
 from eventsource_instrumentation import getters as get
 from eventsource_instrumentation import measurements as measure
+from eventsource_instrumentation.buses import BUS_ROWS
 from eventsource_instrumentation.rows import Row
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
@@ -181,43 +179,7 @@ _ROWS = (
         SpanKind.INTERNAL,
         {**get.STREAM, **get.DATABASE},
     ),
-    Row(
-        Publish,
-        EventBus,
-        ("eventsource.event_bus.publish",),
-        SpanKind.PRODUCER,
-        {
-            **get.SENDING,
-            messaging.MESSAGING_BATCH_MESSAGE_COUNT: lambda o: (
-                len(o.operation.events) if len(o.operation.events) > 1 else None
-            ),
-            messaging.MESSAGING_MESSAGE_ID: get.only("event_id"),
-            **get.EVENTS,
-            es.ATTR_EVENT_ID: get.only("event_id"),
-            es.ATTR_AGGREGATE_ID: get.only("aggregate_id"),
-            es.ATTR_AGGREGATE_TYPE: get.only("aggregate_type"),
-        },
-        measurements=(
-            measure.SENT_MESSAGES,
-            measure.duration_of("messaging.client.operation.duration", "How long publishing took.", measure.MESSAGING),
-        ),
-        headers="message",
-        sent_at=lambda publish: as_utc(publish.events[0].occurred_at),
-    ),
-    Row(
-        Dispatch,
-        EventBus,
-        ("eventsource.event_bus.dispatch",),
-        SpanKind.INTERNAL,
-        {**get.EVENT, es.ATTR_HANDLER_COUNT: lambda o: len(o.operation.handlers)},
-    ),
-    Row(
-        Handle,
-        EventBus,
-        ("eventsource.event_bus.handle",),
-        SpanKind.INTERNAL,
-        {**get.EVENT, es.ATTR_HANDLER_NAME: lambda o: o.operation.handler.name},
-    ),
+    *BUS_ROWS,
     Row(
         Project,
         CheckpointTrackingProjection,

@@ -39,6 +39,12 @@ def parent_from(headers: Headers | None) -> Context | None:
     return propagate.extract(headers, get_current(), _ANY_CASE)
 
 
+def link_to(context: Context) -> list[Link]:
+    """Return a link to what is current in *context*, if there is something and it is sampled."""
+    found = trace.get_current_span(context).get_span_context()
+    return [Link(found)] if found.is_valid and found.trace_flags.sampled else []
+
+
 def links_to(headers: Iterable[Headers]) -> list[Link]:
     """Return a link to each sampled context that is in *headers*: each once, and as many as a span may have."""
     links: dict[str, Link] = {}
@@ -46,9 +52,8 @@ def links_to(headers: Iterable[Headers]) -> list[Link]:
         found = _ANY_CASE.get(each, _TRACEPARENT)
         if found is None or (text := found[0]) in links:
             continue
-        context = trace.get_current_span(_STORED.extract(each, Context(), _ANY_CASE)).get_span_context()
-        if context.is_valid and context.trace_flags.sampled:
-            links[text] = Link(context)
+        for link in link_to(_STORED.extract(each, Context(), _ANY_CASE)):
+            links[text] = link
         if len(links) == MOST_LINKS:
             break
     return list(links.values())

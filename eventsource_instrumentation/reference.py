@@ -43,13 +43,17 @@ These operations emit nothing: {unobserved}.
 
 {headers}
 
-Where nothing is current, the context in the headers of the call is the parent. {ageing} has a
-link to it in a trace of its own instead if the first of its events is older than `parent_max_age`.
+Where nothing is current, the context in the headers is the parent. There is a link to it in a trace of its own instead
+in {ageing} if the message, or the first of the events that are
+published, is older than `parent_max_age`, and in {again} also if the message is delivered again,
+as far as the broker tells, or was a dead letter in between; `consumer_context` chooses one of the two for all messages
+that are delivered. Of a component without spans, nothing else is current than what is in the headers.
 
 ### Names of attributes
 
 Constants are found in `eventsource.observability`. Names without one are those of the OpenTelemetry semantic
-conventions, and two of metrics alone: `source` is `snapshot` or `stream`; `outcome` is one of {outcomes}.
+conventions, and those of metrics alone: `source` is `snapshot` or `stream`; `outcome` is one of {outcomes};
+`event.type`, `handler.name` and `dlq.reason` are what users of the metrics of buses over Kafka know.
 
 {attributes}
 
@@ -59,8 +63,11 @@ Where `{error_type}` is among the attributes, failed operations are measured too
 `enable_metrics = False`, an attribute of its class or of the object, has no metrics. Histograms in seconds have these
 bucket boundaries: {boundaries}.
 
-An observable gauge has a value for each component that lives and has something to tell when metrics are collected; what
-it tells was looked up by the latest operation of the name that it is "recorded with".
+An observable gauge or counter has a value for each component that lives and has something to tell when metrics are
+collected; what it tells was looked up by the latest operation of the name that it is "recorded with". That of a bus is
+performed about once a second while it is connected; one that is not connected has no values.
+
+{systems}
 
 {metrics}
 
@@ -87,7 +94,9 @@ def render() -> str:
         unobserved=_codes(sorted(operation.__name__ for operation in UNOBSERVED)),
         roots=_codes(name for row in TABLE.values() if row.root for name in row.spans),
         most_links=MOST_LINKS,
-        ageing=_codes(name for row in TABLE.values() if row.sent_at for name in row.spans),
+        ageing=" and ".join(f"`{name}`" for row in TABLE.values() if row.sent_at for name in row.spans),
+        again=_codes(name for row in TABLE.values() if row.comes_again for name in row.spans),
+        systems="\n".join(_of_one_system()),
         headers=_table("span | what becomes of the headers of the call", _headers()),
         attributes=_table("attribute | constant", _attributes()),
         boundaries=", ".join(f"{boundary:g}" for boundary in _boundaries()),
@@ -135,10 +144,22 @@ def _metrics() -> Iterator[Iterable[str]]:
         yield f"`{metric.name}`", kind, unit, metric.description, _codes(attributes), _codes(sources)
 
 
+def _of_one_system() -> Iterator[str]:
+    names: dict[str, dict[str, None]] = {}
+    for row in TABLE.values():
+        bound = [(each.system, each.metric.name) for each in row.measurements]
+        bound += [(each.system, each.metric.name) for each in row.gauges]
+        for system, name in bound:
+            if system is not None:
+                names.setdefault(system, {})[name] = None
+    for system, metrics in names.items():
+        yield f"Only components whose system is `{system}` have: {_codes(metrics)}."
+
+
 def _measured() -> Iterator[tuple[Row, Metric, Iterable[str]]]:
     for row in TABLE.values():
         yield from ((row, each.metric, each.attribute_names) for each in row.measurements)
-        yield from ((row, each.metric, each.attributes) for each in row.gauges)
+        yield from ((row, each.metric, each.attribute_names) for each in row.gauges)
 
 
 def _boundaries() -> tuple[float, ...]:

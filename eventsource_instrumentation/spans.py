@@ -17,7 +17,7 @@ from eventsource_instrumentation.errors import mark_failed
 from eventsource_instrumentation.gauges import watch
 from eventsource_instrumentation.metrics import Instruments
 from eventsource_instrumentation.observation import LazyAttributes, Observation, evaluate
-from eventsource_instrumentation.propagation import links_to, parent_from, with_current_context
+from eventsource_instrumentation.propagation import link_to, links_to, parent_from, with_current_context
 from eventsource_instrumentation.rows import Row
 from eventsource_instrumentation.safety import Safety
 
@@ -119,12 +119,21 @@ class ObservedOperation:
         if row.root and self._is_traced():
             return Context(), links_to(row.links(operation)) if row.links else []
         parent = parent_from(operation.headers) if row.headers else None
-        if parent is not None and row.sent_at and self._is_too_old(row.sent_at(operation)):
-            return None, links_to([operation.headers])
+        if parent is not None and self._is_traced() and self._is_only_linked():
+            links = link_to(parent) or links_to([operation.headers])
+            return trace.set_span_in_context(INVALID_SPAN, parent), links
         return parent, []
 
-    def _is_too_old(self, sent_at: datetime) -> bool:
-        return (datetime.now(UTC) - sent_at).total_seconds() > self._observer.config.parent_max_age
+    def _is_only_linked(self) -> bool:
+        """Tell whether the operation has a link to the context in its headers, and is no child of it."""
+        row, operation, config = self._row, self.observation.operation, self._observer.config
+        if row.comes_again is not None:
+            if config.consumer_context is not None:
+                return config.consumer_context == "link"
+            if row.comes_again(operation):
+                return True
+        sent_at = row.sent_at(operation) if row.sent_at else None
+        return sent_at is not None and (datetime.now(UTC) - sent_at).total_seconds() > config.parent_max_age
 
     def _started_span(self, parent: Context | None, links: list[Link]) -> Span:
         return self._observer.tracer.start_span(

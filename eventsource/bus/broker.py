@@ -231,7 +231,10 @@ class BrokerEventBus(ConsumingEventBus):
             if error is None:
                 return
             self._stats.note_connection_error()
-            if not (auto_reconnect and has_begun) or stop.is_requested:
+            if stop.is_requested:
+                self._logger.warning("Consumer %s did not end in good order: %s", self._consumer, error, exc_info=error)
+                return
+            if not (auto_reconnect and has_begun):
                 raise error
             delay = calculate_backoff(failures, self._reconnecting)
             self._logger.warning(

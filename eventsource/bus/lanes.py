@@ -3,9 +3,10 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Coroutine, Hashable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Self, TypeVar
 
 from eventsource.cancellation import is_being_cancelled
@@ -37,16 +38,12 @@ class _GivenUpError(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Item(Generic[Message]):
-    """One message: whether it must not be begun any more, or not be tried again."""
+    """One message: whether it was begun, whether it waits for an attempt, and whether it gets no other one."""
 
     message: Message
-    is_withdrawn: bool = False
+    is_begun: bool = False
+    is_idle: bool = True
     is_last_attempt: bool = False
-    pause: "asyncio.Future[None] | None" = None
-
-    def end_pause(self) -> None:
-        if self.pause is not None and not self.pause.done():
-            self.pause.set_result(None)
 
 
 @dataclass(slots=True, eq=False)
@@ -54,7 +51,7 @@ class _Lane(Generic[Message]):
     """The messages of one key: one in hand, and those that wait behind it, some of them not counted."""
 
     in_hand: _Item[Message]
-    task: "asyncio.Task[None] | None" = None
+    task: "asyncio.Task[None]" = field(init=False)
     waiting: deque[_Item[Message]] = field(default_factory=deque)
     parked: int = 0
 
@@ -163,40 +160,34 @@ class Lanes(Generic[Message]):
                 while self._with_chosen(choice):
                     await self._await_progress()
         except TimeoutError:
-            tasks = {lane.task for lane in self._with_chosen(choice) if lane.task is not None}
             for lane in self._with_chosen(choice):
                 self._withdraw(lane, choice)
-            await _cancel(tasks)
+            await _cancel({lane.task for lane in self._with_chosen(choice)})
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await _cancel(self._tasks)
         if not self.failure.done():
             self.failure.cancel()
         elif not self.failure.cancelled():
             self.failure.exception()  # whoever wanted to know has asked
+        for lane in self._lanes.values():
+            self._withdraw(lane, lambda message: True)
+        while self._tasks:
+            await _cancel(self._tasks)
 
     def _begin(self, key: Hashable, lane: _Lane[Message]) -> None:
         # In an empty context: what was current when the message came, or for the one before it, is not its own.
-        lane.task = asyncio.create_task(self._run(key, lane), context=Context())
+        lane.task = asyncio.create_task(self._handle(lane.in_hand), context=Context())
         self._tasks.add(lane.task)
-        lane.task.add_done_callback(self._ended)
+        lane.task.add_done_callback(partial(self._ended, key, lane))
 
-    async def _run(self, key: Hashable, lane: _Lane[Message]) -> None:
-        is_settled = False
-        try:
-            await self._handle(lane.in_hand)
-            is_settled = True
-        except _GivenUpError:
-            pass
-        finally:
-            if not is_settled:
-                self._withdraw(lane, lambda message: True)
-            self._leave(key, lane)
-
-    def _leave(self, key: Hashable, lane: _Lane[Message]) -> None:
+    def _ended(self, key: Hashable, lane: _Lane[Message], task: "asyncio.Task[None]") -> None:
+        """Go on to the next message of *lane*; a callback, because a task may be cancelled before it begins."""
+        self._tasks.discard(task)
+        if not self._has_settled(task):
+            self._withdraw(lane, lambda message: True)
         self.unsettled -= 1
         if lane.waiting:
             lane.in_hand = lane.waiting.popleft()
@@ -206,52 +197,53 @@ class Lanes(Generic[Message]):
             del self._lanes[key]
         self._progress.set()
 
+    def _has_settled(self, task: "asyncio.Task[None]") -> bool:
+        if task.cancelled():
+            return False
+        error = task.exception()
+        if error is not None and not isinstance(error, _GivenUpError):
+            self._fail(error)
+        return error is None
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failure.done():
+            failure = EventBusError(f"a message could not be settled: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            self.failure.set_exception(failure)
+
     async def _handle(self, item: _Item[Message]) -> None:
         number = 0
         while (error := await self._attempt(item, number)) is not None:
             if not self._policy.should_retry(number, error):
-                await self._consumption.dead_letter(item.message, error, number + 1)
+                letter = self._consumption.dead_letter(item.message, error, number + 1)
+                await _unless_cancelled_within(letter, "keeping the dead letter")
                 break
-            await self._pause(item, self._policy.get_backoff(number))
+            if item.is_last_attempt:
+                raise _GivenUpError
+            item.is_idle = True
+            await asyncio.sleep(self._policy.get_backoff(number))
             number += 1
-        await self._consumption.settle(item.message)
+        await _unless_cancelled_within(self._consumption.settle(item.message), "the settlement")
 
     async def _attempt(self, item: _Item[Message], number: int) -> Exception | None:
         async with self._slots:
-            if item.is_withdrawn or (number and item.is_last_attempt):
-                raise _GivenUpError
+            item.is_begun, item.is_idle = True, False
             try:
-                await self._consumption.attempt(item.message, number)
-            except asyncio.CancelledError as error:
-                if is_being_cancelled():
-                    raise
-                failure = EventBusError("the handler was cancelled, but not the consumer")
-                failure.__cause__ = error
-                return failure
+                await _unless_cancelled_within(self._consumption.attempt(item.message, number), "the handler")
             except Exception as error:  # whatever the handler raises, the policy decides
+                if is_being_cancelled():
+                    raise _GivenUpError from error
                 return error
         return None
-
-    @staticmethod
-    async def _pause(item: _Item[Message], seconds: float) -> None:
-        if item.is_last_attempt:
-            return
-        loop = asyncio.get_running_loop()
-        item.pause = loop.create_future()
-        timer = loop.call_later(seconds, item.end_pause)
-        try:
-            await item.pause
-        finally:
-            timer.cancel()
-            item.pause = None
 
     def _hasten(self, lane: _Lane[Message], choice: Callable[[Message], bool], waiting: bool) -> None:
         for item in lane.chosen(choice):
             item.is_last_attempt = True
-            item.end_pause()
         if not waiting:
-            lane.in_hand.is_withdrawn = choice(lane.in_hand.message)
             self._withdraw(lane, choice)
+        item = lane.in_hand
+        if item.is_idle and (item.is_begun or not waiting) and choice(item.message):
+            lane.task.cancel()
 
     def _withdraw(self, lane: _Lane[Message], choice: Callable[[Message], bool]) -> None:
         before = len(lane.waiting)
@@ -282,22 +274,26 @@ class Lanes(Generic[Message]):
         self._progress.clear()
         await self._progress.wait()
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if task.cancelled() or (error := task.exception()) is None or self.failure.done():
-            return
-        failure = EventBusError(f"a message could not be settled: {type(error).__name__}: {error}")
-        failure.__cause__ = error
-        self.failure.set_exception(failure)
-        self._progress.set()
-
     def _check(self) -> None:
+        if self.failure.cancelled():
+            raise EventBusError("nothing is handled any more: the consumer has ended")
         if self.failure.done():
             self.failure.result()
 
 
+async def _unless_cancelled_within(action: Coroutine[object, object, None], name: str) -> None:
+    """Do *action*; raise an `EventBusError` if it is cancelled and the current task is not."""
+    try:
+        await action
+    except asyncio.CancelledError as error:
+        if is_being_cancelled():
+            raise
+        raise EventBusError(f"{name} was cancelled, but not the consumer") from error
+
+
 async def _cancel(tasks: "set[asyncio.Task[None]]") -> None:
-    while pending := {task for task in tasks if not task.done()}:
-        for task in pending:
-            task.cancel()
-        await asyncio.wait(pending)
+    """Return when *tasks* have ended and their callbacks were called."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)

@@ -31,7 +31,7 @@ def test_the_page_has_what_an_operation_emits(row) -> None:
     """Spans, attributes and metrics of each operation are there by name."""
     emitted = {*row.spans, *row.at_start, *row.at_end}
     emitted |= {name for each in row.measurements for name in (each.metric.name, *each.attribute_names)}
-    emitted |= {name for each in row.gauges for name in (each.metric.name, *each.attributes)}
+    emitted |= {name for each in row.gauges for name in (each.metric.name, *each.attribute_names)}
 
     missing = [name for name in emitted if f"`{name}`" not in render()]
 
@@ -39,7 +39,8 @@ def test_the_page_has_what_an_operation_emits(row) -> None:
 
 
 @pytest.mark.parametrize(
-    "variable", [config.EXCLUDED, config.PARENT_MAX_AGE, config.REQUEST_HOOK, config.RESPONSE_HOOK]
+    "variable",
+    [config.EXCLUDED, config.PARENT_MAX_AGE, config.CONSUMER_CONTEXT, config.REQUEST_HOOK, config.RESPONSE_HOOK],
 )
 def test_the_page_has_each_variable_of_the_environment(variable: str) -> None:
     """It stands in the row of the option that is called like it."""

@@ -1,7 +1,7 @@
 """Doors to observe, a tour through everything that can be done with them, and telemetry to switch on and off."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
@@ -29,6 +29,8 @@ from eventsource.retry import RetryConfig
 from eventsource.testing.events import DOOR, Opened, opened
 from eventsource_instrumentation import EventsourceInstrumentor
 from eventsource_instrumentation.recording import Recording
+from services.brokers import BROKERS, Broker
+from services.in_process import LocalBus
 
 
 class DoorState(BaseModel):
@@ -113,6 +115,28 @@ def openings() -> Callable[..., Openings]:
 
 
 @pytest.fixture
+def local_bus() -> Callable[..., LocalBus]:
+    """Makes a bus over a broker within the process; it may be told how often to try a message again."""
+    return LocalBus
+
+
+@pytest.fixture
+async def local(local_bus: Callable[..., LocalBus]) -> AsyncIterator[LocalBus]:
+    """A bus over a broker within the process that consumes."""
+    async with local_bus() as bus:
+        await bus.consume()
+        yield bus
+
+
+@pytest.fixture(params=BROKERS)
+async def broker(request: pytest.FixtureRequest) -> AsyncIterator[Broker]:
+    """A real broker, and what is to be seen there by its driver alone."""
+    kind = BROKERS[request.param]
+    async with kind(request.getfixturevalue(kind.address)) as broker:
+        yield broker
+
+
+@pytest.fixture
 def checkpoints() -> InMemoryCheckpointRepository:
     """How far each projection has come."""
     return InMemoryCheckpointRepository()
@@ -184,6 +208,7 @@ def tour(
         await snapshots.delete_snapshot(snapshot.aggregate_id, DOOR)
         await snapshots.delete_snapshots_by_type(DOOR)
         await _forward(store)
+        await _consume(door)
         await _use_dead_letters(dead_letters, door)
         with tracer.start_as_current_span("batch"):
             await store.read_page()
@@ -198,6 +223,13 @@ async def _forward(store: InMemoryEventStore) -> None:
     bus.subscribe_all(Openings(enable_tracing=True))
     async with bus, EventForwarder(store, bus, InMemoryCheckpointRepository(enable_tracing=False)) as forwarder:
         await forwarder.wait_for(timeout=20)
+
+
+async def _consume(door: UUID) -> None:
+    async with LocalBus() as bus:
+        await bus.consume()
+        bus.deliver(bus.message_of(Opened(aggregate_id=door)))
+        await bus.has_settled(1)
 
 
 async def _use_checkpoints(checkpoints: InMemoryCheckpointRepository, event_id: UUID) -> None:

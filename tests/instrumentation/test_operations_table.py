@@ -15,12 +15,14 @@ from eventsource import (
     AggregateNotFoundError,
     AggregateRepository,
     DeclarativeProjection,
+    DomainEvent,
     InMemoryEventStore,
     OptimisticLockError,
     ProjectionRunner,
 )
 from eventsource.component import Component
-from eventsource.testing.events import DOOR, opened
+from eventsource.exceptions import BrokerConnectionError
+from eventsource.testing.events import DOOR, Opened, opened
 from eventsource_instrumentation.operations import COMPONENTS, TABLE, UNOBSERVED
 from eventsource_instrumentation.recording import Recording
 from eventsource_instrumentation.rows import Row
@@ -59,10 +61,19 @@ def test_a_row_belongs_to_a_component_that_can_be_left_out(row: Row) -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.operation.__name__)
 def test_a_row_with_headers_is_of_an_operation_with_headers(row: Row) -> None:
+    """They are where context is found."""
+    assert (row.headers is not None) == hasattr(row.operation, "headers")
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.headers not in (None, "onward")], ids=lambda row: row.operation.__name__
+)
+def test_a_row_with_new_headers_is_of_an_operation_that_takes_them(row: Row) -> None:
     """Context goes into the operation's own field."""
     fields = {field.name for field in dataclasses.fields(row.operation)}
 
-    assert (row.headers is not None) == ("headers" in fields)
+    assert "headers" in fields
+    assert hasattr(row.operation, "with_headers")
 
 
 async def test_every_recorded_attribute_is_listed(
@@ -73,6 +84,7 @@ async def test_every_recorded_attribute_is_listed(
     openings: Callable[..., DeclarativeProjection],
     runner_of: Callable[..., ProjectionRunner],
     until: Callable[..., Awaitable[None]],
+    local: Any,
     door: UUID,
 ) -> None:
     """Spans and metrics carry what the table says and nothing else, and every metric of it has a value."""
@@ -81,6 +93,8 @@ async def test_every_recorded_attribute_is_listed(
         await store.append_events(door, DOOR, opened(door, 1), 3)
     with pytest.raises(AggregateNotFoundError):
         await doors.load(door)
+    await _handle_and_fail_to(local, door)
+    local.lag = {0: 1}
     async with runner_of(openings()) as runner:
         await until(lambda: runner.lag)
         points = eventsource_telemetry.metrics.points
@@ -89,7 +103,7 @@ async def test_every_recorded_attribute_is_listed(
     for row in TABLE.values():
         for measurement in row.measurements:
             metrics.setdefault(measurement.metric.name, set()).update(measurement.attribute_names)
-        metrics |= {gauge.metric.name: set(gauge.attributes) for gauge in row.gauges}
+        metrics |= {gauge.metric.name: set(gauge.attribute_names) for gauge in row.gauges}
     assert {point.name for point in points} == metrics.keys()
     assert not [each for each in points if each.attributes.keys() - metrics[each.name]]
     spans: dict[str, set[str]] = {"batch": set()}
@@ -99,3 +113,17 @@ async def test_every_recorded_attribute_is_listed(
     assert not [
         each for each in eventsource_telemetry.spans.finished if (each.attributes or {}).keys() - spans[each.name]
     ]
+
+
+async def _handle_and_fail_to(bus: Any, door: UUID) -> None:
+    def fail(event: DomainEvent) -> None:
+        raise ValueError("jammed")
+
+    bus.subscribe(Opened, lambda event: None)
+    bus.subscribe(Opened, fail)
+    await bus.publish(opened(door, 1))
+    await bus.has_settled(1)
+    bus.is_broken = True
+    with pytest.raises(BrokerConnectionError):
+        await bus.publish(opened(door, 1))
+    bus.is_broken = False

@@ -70,7 +70,7 @@ class KafkaEventBus(BrokerEventBus):
         self.enable_tracing = config.enable_tracing
         self.enable_metrics = config.enable_metrics
         self.consumer_group = config.consumer_group
-        self.server = Server(config.bootstrap_servers)
+        self.server = _server_of(config.bootstrap_servers)
         self._membership: Membership | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._lag: Mapping[int, int] = {}
@@ -264,3 +264,9 @@ class _Handled(Consumption[Received]):
 
     async def settle(self, message: Received) -> None:
         self._membership.settle(message)
+
+
+def _server_of(bootstrap_servers: str) -> Server:
+    """Return host and port of the broker, if there is one; of several, all of them."""
+    host, _, port = bootstrap_servers.rpartition(":")
+    return Server(host, int(port)) if port.isdecimal() and "," not in bootstrap_servers else Server(bootstrap_servers)

@@ -63,6 +63,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._partitions: dict[TopicPartition, Partition] = {}
         self._feeders: dict[TopicPartition, asyncio.Task[None]] = {}
         self._settled = asyncio.Event()
+        self._finishing = asyncio.Lock()
         self._lanes: Lanes[Received] = Lanes(
             consumption(self),
             policy,
@@ -129,11 +130,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Finish what was fetched of *revoked*, and commit it."""
         leaving = [self._partitions.pop(each) for each in revoked if each in self._partitions]
-        if not leaving:
-            return
-        self._on_rebalance()
-        patience = self._config.rebalance_timeout_ms / 1000 - _COMMIT_TIMEOUT
-        await self._finish(leaving, max(patience, 0.5 * self._config.rebalance_timeout_ms / 1000))
+        if leaving:
+            self._on_rebalance()
+        seconds = self._config.rebalance_timeout_ms / 1000
+        await self._finish(leaving, max(seconds - _COMMIT_TIMEOUT, seconds / 2))
 
     async def _consume(self, end: Stop) -> None:
         poller = self._supervised(self._poll())
@@ -152,10 +152,14 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         await asyncio.wait({poller}, timeout=1)
         poller.cancel()
         for failure in (self._failure, self._lanes.failure):
-            if failure.done() and not end.is_requested:
-                failure.result()
+            if failure.done() and (error := failure.exception()) and not end.is_requested:
+                raise error
 
     async def _finish(self, leaving: list[Partition], patience: float) -> None:
+        async with self._finishing:  # whoever stops is not done before what is in hand is, nor is a rebalance
+            await self._finish_alone(leaving, patience)
+
+    async def _finish_alone(self, leaving: list[Partition], patience: float) -> None:
         feeders = [self._feeders.pop(each.topic_partition) for each in leaving]
         for feeder in feeders:
             feeder.cancel()
@@ -166,12 +170,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def _poll(self) -> None:
         while True:
-            with suppress(IllegalStateError):  # between two assignments
-                fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
-                for topic_partition, records in fetched.items():
-                    if partition := self._partitions.get(topic_partition):
-                        partition.add(records)
-                        self._pause(partition)
+            fetched = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
+            for topic_partition, records in fetched.items():
+                if partition := self._partitions.get(topic_partition):
+                    partition.add(records)
+                    self._pause(partition)
 
     async def _feed(self, partition: Partition) -> None:
         while True:

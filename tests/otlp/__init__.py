@@ -1,0 +1,1 @@
+"""A receiver of telemetry: what exporters send over the wire, to be looked at."""
