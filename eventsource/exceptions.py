@@ -57,7 +57,7 @@ class UnroutableError(PublishError):
 
 
 class MessageTooLargeError(PublishError, ValueError):
-    """A message is larger than the broker takes; nothing of the publication was sent."""
+    """A message is larger than the broker takes; trying again is of no use."""
 
 
 class DeserializationError(EventBusError):

@@ -161,7 +161,8 @@ class BrokerEventBus(ConsumingEventBus):
         """
         Finish what is being published and handled, for *timeout* seconds at most, and disconnect for good.
 
-        Nothing more is accepted. A handler that shuts its own bus down does not wait for itself; it is seen to its end.
+        What does not end by then is cancelled; a broker that does not answer costs a few seconds more. Nothing more is
+        accepted. A handler that shuts its own bus down does not wait for itself; it is seen to its end.
         """
         self._is_shut_down = True
         await self._close(self._shutdown_timeout if timeout is None else timeout)

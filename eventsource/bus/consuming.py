@@ -28,8 +28,8 @@ class ConsumingEventBus(EventBus):
     """
     Hands what a broker has delivered to the handlers.
 
-    The handlers of one event are called one after the other. A failure ends the attempt, and the next one goes on with
-    the handler that has failed.
+    The handlers of one event are called one after the other, and one that fails does no harm to the others: the next
+    attempt is made with those that have failed.
     """
 
     def __init__(self, stats: BrokerStats, serializer: EventSerializer, policy: RetryPolicy, enable_dlq: bool) -> None:
@@ -85,16 +85,26 @@ class ConsumingEventBus(EventBus):
                 await self._dispatch_rest(message, message.event)
 
     async def _dispatch_rest(self, message: Received, event: DomainEvent) -> None:
-        dispatch = Dispatch(event, message.remaining or ())
+        handlers = message.remaining or ()
+        dispatch = Dispatch(event, handlers, remain=handlers)
         try:
             await self._perform(self._dispatch, dispatch)
         finally:
-            message.remaining = dispatch.handlers[dispatch.handled :]
+            message.remaining = dispatch.remain
 
     async def _dispatch(self, dispatch: Dispatch) -> None:
+        failures = []
         for handler in dispatch.handlers:
-            await self._call(handler, dispatch.event)
-            dispatch.handled += 1
+            try:
+                await self._call(handler, dispatch.event)
+            except Exception as error:  # it is raised when the others were called
+                failures.append(error)
+            else:
+                dispatch.remain = tuple(each for each in dispatch.remain if each is not handler)
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise ExceptionGroup(f"{len(failures)} handlers of {dispatch.event.event_type} have failed", failures)
 
     def _decoded(self, message: Received) -> DomainEvent:
         event_type = message.event_type

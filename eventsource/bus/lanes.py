@@ -174,8 +174,14 @@ class Lanes(Generic[Message]):
             self.failure.exception()  # whoever wanted to know has asked
         for lane in self._lanes.values():
             self._withdraw(lane, lambda message: True)
+        interruption = None
         while self._tasks:
-            await _cancel(self._tasks)
+            try:
+                await _cancel(self._tasks)
+            except asyncio.CancelledError as error:
+                interruption = error  # what was begun has to end before
+        if interruption is not None:
+            raise interruption
 
     def _begin(self, key: Hashable, lane: _Lane[Message]) -> None:
         # In an empty context: what was current when the message came, or for the one before it, is not its own.

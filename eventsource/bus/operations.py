@@ -23,11 +23,11 @@ class Publish:
 
 @dataclass(slots=True)
 class Dispatch:
-    """Hand one event to its handlers, at least one; ``handled`` are done, where they are called in turn."""
+    """Hand one event to its handlers, at least one; those that ``remain`` afterwards have not handled it."""
 
     event: DomainEvent
     handlers: tuple[HandlerAdapter, ...]
-    handled: int = 0
+    remain: tuple[HandlerAdapter, ...] = ()
 
 
 @dataclass(slots=True)

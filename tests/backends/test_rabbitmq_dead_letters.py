@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -29,6 +28,13 @@ class Refusal:
     def handle(self, event: DomainEvent) -> None:
         if not self.is_over:
             raise LookupError(self.message)
+
+
+class Latin(str):
+    """Text that is sent as what is no UTF-8, as other drivers may do; this one reads it, and cannot write it."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"\xff\xfe"
 
 
 async def refused(bus: RabbitMQEventBus, *events: Opened, refusal: Refusal | None = None) -> None:
@@ -96,23 +102,26 @@ async def test_looking_at_dead_letters_leaves_them_where_they_are(rabbitmq_url: 
 
 async def test_a_replayed_dead_letter_is_handled_by_its_own_group_only(rabbitmq_url: str, door: UUID) -> None:
     """The others have handled it already; it leaves the queue of dead letters, and the rest stays there."""
-    async with bus_at(rabbitmq_url, max_retries=0) as bus:
-        async with bus_at(rabbitmq_url, exchange_name=bus.config.exchange_name, consumer_group="mail") as other:
-            other.subscribe(Opened, elsewhere := Recorder())
-            await consuming(other)
-            refusal, first, second = Refusal(), *opened(door, 2)
-            await refused(bus, first, second, refusal=refusal)
-            bus.subscribe(Opened, recorder := Recorder())
-            refusal.is_over = True
+    name = f"test-{uuid4()}"
+    async with (
+        bus_at(rabbitmq_url, exchange_name=name, max_retries=0) as bus,
+        bus_at(rabbitmq_url, exchange_name=name, consumer_group="mail") as other,
+    ):
+        other.subscribe(Opened, elsewhere := Recorder())
+        await consuming(other)
+        refusal, first, second = Refusal(), *opened(door, 2)
+        await refused(bus, first, second, refusal=refusal)
+        bus.subscribe(Opened, recorder := Recorder())
+        refusal.is_over = True
 
-            replayed = await bus.replay_dlq_message(str(second.event_id))
-            await recorder.received(second)
-            await other.publish(third := opened(door, 1))
-            await elsewhere.received(*third)
+        replayed = await bus.replay_dlq_message(str(second.event_id))
+        await recorder.received(second)
+        await other.publish(third := opened(door, 1))
+        await elsewhere.received(*third)
 
-            assert replayed
-            assert elsewhere.events == [first, second, *third]
-            assert [letter.message_id for letter in await bus.get_dlq_messages()] == [str(first.event_id)]
+        assert replayed
+        assert elsewhere.events == [first, second, *third]
+        assert [letter.message_id for letter in await bus.get_dlq_messages()] == [str(first.event_id)]
 
 
 async def test_a_replayed_message_has_nothing_left_of_a_dead_letter(rabbitmq_url: str, door: UUID) -> None:
@@ -224,15 +233,15 @@ async def test_what_is_no_event_is_kept(rabbitmq_url: str, headers: dict[str, An
 
 @pytest.mark.parametrize(
     "value",
-    [1e300, [1, {"a": [True, None]}], datetime(2024, 5, 1, tzinfo=UTC), bytearray(b"\xff\xfe")],
-    ids=["float", "nested", "time", "bytes"],
+    [Latin(), [1, {"a": [True, None]}], datetime(2024, 5, 1, tzinfo=UTC), bytearray(b"\xff\xfe")],
+    ids=["no UTF-8", "nested", "time", "bytes"],
 )
 async def test_headers_of_any_kind_survive_becoming_a_dead_letter(rabbitmq_url: str, value: Any) -> None:
     """Others may publish to the exchange, and one header must not keep the consumer from going on."""
     async with bus_at(rabbitmq_url) as bus:
         await consuming(bus)
 
-        await put(rabbitmq_url, bus, Message(b"", headers={"any": value}) if value != 1e300 else Message(b""))
+        await put(rabbitmq_url, bus, Message(b"", headers={"any": value}))
         await eventually(bus.get_dlq_message_count, 1)
 
         assert (await bus.get_dlq_messages())[0].dlq_error_type == "DeserializationError"
@@ -261,6 +270,7 @@ async def test_what_the_broker_itself_dead_letters_tells_why(rabbitmq_url: str, 
             alive = await (await channel.get_queue(bus.config.queue_name)).get()
             await alive.reject(requeue=False)
         await eventually(bus.get_dlq_message_count, 1)
+        (letter,) = await bus.get_dlq_messages()
         async with channel_at(rabbitmq_url) as channel:
             dead = await (await channel.get_queue(bus.config.dlq_queue_name)).get()
 
@@ -273,6 +283,7 @@ async def test_what_the_broker_itself_dead_letters_tells_why(rabbitmq_url: str, 
         assert bus.get_first_death_exchange(dead) == info["first_death_exchange"] == bus.config.exchange_name
         assert bus.get_original_routing_key(dead) == "Door.eventsource.testing.Opened"
         assert info["original_routing_key"] == "Door.eventsource.testing.Opened"
+        assert (letter.dlq_reason, letter.original_routing_key) == ("rejected", "Door.eventsource.testing.Opened")
         assert (info["is_dead_lettered"], info["death_count"], len(info["x_death"])) == (True, 1, 1)
 
 

@@ -1,6 +1,7 @@
 """What goes wrong between a bus and RabbitMQ, and how it is told."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,6 +11,28 @@ from eventsource.exceptions import BrokerConnectionError, EventBusError, NotConn
 from eventsource.testing.events import opened
 from services.processes import free_ports
 from services.rabbitmq_buses import bus_at, configured
+
+
+class Silent:
+    """Something that listens and says nothing."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.asked.set()
+        await reader.read()
+        writer.close()
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[Silent]:
+    """A server that is no broker."""
+    silent = Silent()
+    async with await asyncio.start_server(silent.serve, "127.0.0.1", 0) as server:
+        silent.url = f"amqp://guest:guest@127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        yield silent
 
 
 def with_password(url: str, password: str) -> str:
@@ -47,19 +70,43 @@ async def test_a_broker_that_is_not_there_is_told() -> None:
         await bus.start_consuming()
 
 
-async def test_a_server_that_says_nothing_is_given_up() -> None:
+async def test_a_server_that_says_nothing_is_given_up(silent: Silent) -> None:
     """Something that listens is not yet a broker."""
+    bus = RabbitMQEventBus(configured(silent.url, connect_timeout=0.1))
 
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+    with pytest.raises(BrokerConnectionError, match=r"has not answered within 0\.1 s, connecting"):
+        await bus.connect()
 
-    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        bus = RabbitMQEventBus(configured(f"amqp://guest:guest@127.0.0.1:{port}/", connect_timeout=0.1))
 
-        with pytest.raises(BrokerConnectionError, match=r"has not answered within 0\.1 s, connecting"):
-            await bus.connect()
+async def test_publishing_gives_up_connecting_in_its_own_time(silent: Silent, door: UUID) -> None:
+    """Whichever time-out is the shorter one."""
+    bus = RabbitMQEventBus(configured(silent.url, connect_timeout=300, publish_timeout=0.1))
+
+    with pytest.raises(BrokerConnectionError, match=r"cannot be connected to within 0\.1 s"):
+        await asyncio.wait_for(bus.publish(opened(door, 1)), timeout=20)
+
+
+async def test_whoever_connects_can_be_cancelled(silent: Silent) -> None:
+    """It is not taken for a failure of the broker."""
+    connecting = asyncio.create_task(RabbitMQEventBus(configured(silent.url, connect_timeout=300)).connect())
+    await silent.asked.wait()
+
+    connecting.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await connecting
+
+
+async def test_stopping_ends_an_attempt_to_connect(silent: Silent) -> None:
+    """Whoever stops does not wait for a server that says nothing."""
+    bus = RabbitMQEventBus(configured(silent.url, connect_timeout=300))
+    consumption = bus.start_consuming_in_background()
+    await silent.asked.wait()
+
+    await asyncio.wait_for(bus.stop_consuming(), timeout=20)
+
+    assert consumption.done()
+    assert consumption.exception() is None
 
 
 async def test_an_exchange_of_another_type_is_told(rabbitmq_url: str) -> None:
@@ -126,24 +173,3 @@ async def test_a_disconnected_bus_connects_again_to_publish(rabbitmq_url: str, d
         await bus.publish(opened(door, 1))
 
         assert (was_connected, bus.is_connected) == (False, True)
-
-
-async def test_stopping_ends_an_attempt_to_connect() -> None:
-    """Whoever stops does not wait for a server that says nothing."""
-    connected = asyncio.Event()
-
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connected.set()
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        bus = RabbitMQEventBus(configured(f"amqp://guest:guest@127.0.0.1:{port}/", connect_timeout=300))
-        consumption = bus.start_consuming_in_background()
-        await connected.wait()
-
-        await asyncio.wait_for(bus.stop_consuming(), timeout=20)
-
-        assert consumption.done()
-        assert consumption.exception() is None

@@ -60,6 +60,20 @@ async def test_a_publication_goes_on_after_the_connection_was_lost(wire: tuple[W
         assert line.connected > 2
 
 
+async def test_an_idle_consumer_notices_that_its_connection_was_lost(wire: tuple[Wire, str], door: UUID) -> None:
+    """It does not wait for a message that will never come."""
+    line, url = wire
+    async with bus_at(url) as bus:
+        bus.subscribe(Opened, recorder := Recorder())
+        await consuming(bus)
+
+        line.cut()
+        await eventually(lambda: asyncio.sleep(0, bus.stats.reconnections), 1)
+        await bus.publish(events := opened(door, 1))
+
+        assert await recorder.received(*events) == events
+
+
 async def test_an_event_in_hand_is_delivered_again_after_the_connection_was_lost(
     wire: tuple[Wire, str], door: UUID
 ) -> None:

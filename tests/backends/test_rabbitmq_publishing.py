@@ -184,6 +184,17 @@ async def test_an_event_twice_in_one_list_is_sent_twice(rabbitmq_url: str, door:
         assert await recorder.received(first, first, second, third) == [first, second, first, third]
 
 
+async def test_two_events_of_one_id_in_one_list_are_told_apart(rabbitmq_url: str, door: UUID) -> None:
+    """The error is about the one that was not received."""
+    async with bus_at(rabbitmq_url, routing_key_pattern="nothing") as bus:
+        await bus.bind_event_type(Measured)
+        received = Measured(aggregate_id=door)
+        lost = Opened(aggregate_id=door, event_id=received.event_id)
+
+        with pytest.raises(UnroutableError, match=r"'Door\.eventsource\.testing\.Opened'"):
+            await bus.publish([lost, received])
+
+
 async def test_an_event_published_by_many_at_once_is_told_right_to_each(rabbitmq_url: str, door: UUID) -> None:
     """The broker tells its answers apart by the id, so that one waits for the other."""
     async with bus_at(rabbitmq_url, routing_key_pattern="nothing") as bus:

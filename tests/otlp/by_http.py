@@ -32,7 +32,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._taker = taker
         super().__init__(*arguments)
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         match self.path:
             case "/v1/traces":

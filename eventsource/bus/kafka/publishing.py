@@ -149,9 +149,10 @@ class Publisher:
         try:
             await bounded(_sent(producer, messages, confirmations), self._config.publish_timeout)
         except (KafkaError, TimeoutError, BrokerConnectionError) as error:
-            await self._replace_after(error, producer)
             culprit = _culprit(messages, confirmations)
-            raise self._failure(error, culprit.topic, culprit, self._config.publish_timeout) from error
+            failure = self._failure(error, culprit.topic, culprit, self._config.publish_timeout)
+            await self._replace_after(error, producer)
+            raise failure from error
         finally:
             for confirmation in confirmations:
                 confirmation.add_done_callback(_forget)

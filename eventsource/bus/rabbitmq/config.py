@@ -236,6 +236,12 @@ class RabbitMQEventBusConfig:
     def _check_names(self) -> None:
         if not self.dlq_exchange_suffix:
             raise ValueError("dlq_exchange_suffix must not be empty: dead letters need an exchange of their own")
-        for name in (self.dlq_exchange_name, self.dlq_queue_name, self.get_effective_routing_key()):
+        names = (
+            self.dlq_exchange_name,
+            self.dlq_queue_name,
+            self.get_effective_routing_key(),
+            self.consumer_name or "",
+        )
+        for name in names:
             if len(name.encode()) > _LONGEST_NAME:
                 raise ValueError(f"the broker takes names of {_LONGEST_NAME} bytes at most, not {name!r}")

@@ -136,7 +136,6 @@ class Session(Consumption[Received]):
             )
 
         channel.close_callbacks.add(closed)
-        self._line.lost.add_done_callback(lambda lost: closed(None, lost.result()))
         (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(cancelled)
 
     def _lose(self, error: Exception) -> None:

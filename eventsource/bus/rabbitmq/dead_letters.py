@@ -12,6 +12,7 @@ from eventsource.bus.messages import EVENT_TYPE, Received
 from eventsource.bus.operations import DeadLetter
 from eventsource.bus.rabbitmq.config import RabbitMQEventBusConfig
 from eventsource.bus.rabbitmq.connection import bounded
+from eventsource.bus.rabbitmq.deaths import get_first_death_reason, get_original_routing_key
 from eventsource.bus.rabbitmq.messages import (
     DLQ_PREFIX,
     ORIGINAL_ROUTING_KEY,
@@ -30,6 +31,7 @@ ATTEMPTS = f"{DLQ_PREFIX}retry-count"
 TIMESTAMP = f"{DLQ_PREFIX}timestamp"
 
 _LONGEST_REASON = 1000
+_OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-")
 
 
 class DeadLetterQueue:
@@ -105,7 +107,7 @@ class DeadLetterQueue:
     async def _send_back(self, channel: AbstractChannel, message: AbstractIncomingMessage) -> None:
         """Publish *message* to the queue of this group, and to no other one; delete it here after that is certain."""
         kept = {name: value for name, value in message.headers.items() if not _is_of_dead_letters(name)}
-        headers = {**kept, RETRY_COUNT: 0, REPLAYED: str(message.headers.get(ORIGINAL_ROUTING_KEY, ""))}
+        headers = {**kept, RETRY_COUNT: 0, REPLAYED: _routing_key_before(message) or ""}
         async with self._asking("replaying a message of"):
             try:
                 await channel.default_exchange.publish(again(message, headers), self._config.queue_name, timeout=None)
@@ -125,11 +127,13 @@ def _original_routing_key(message: Received) -> str:
     return message.headers.get(REPLAYED) or message.address.routing_key or ""
 
 
+def _routing_key_before(message: AbstractIncomingMessage) -> str | None:
+    """Return the routing key that a dead letter had before it was one, whoever has made it one."""
+    return _text(message.headers.get(ORIGINAL_ROUTING_KEY)) or get_original_routing_key(message)
+
+
 def _is_of_dead_letters(name: str) -> bool:
     return name in (REASON, ERROR_TYPE, ATTEMPTS, TIMESTAMP, ORIGINAL_ROUTING_KEY) or name.startswith(_OF_THE_BROKER)
-
-
-_OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-")
 
 
 def _described(message: AbstractIncomingMessage) -> DLQMessage:
@@ -141,11 +145,11 @@ def _described(message: AbstractIncomingMessage) -> DLQMessage:
         body=message.body.decode(errors="replace"),
         headers=headers,
         event_type=_text(headers.get(EVENT_TYPE)),
-        dlq_reason=_text(headers.get(REASON)),
+        dlq_reason=_text(headers.get(REASON)) or get_first_death_reason(message),
         dlq_error_type=_text(headers.get(ERROR_TYPE)),
         dlq_retry_count=count if isinstance(count, int) else None,
         dlq_timestamp=_text(headers.get(TIMESTAMP)),
-        original_routing_key=_text(headers.get(ORIGINAL_ROUTING_KEY)),
+        original_routing_key=_routing_key_before(message),
     )
 
 

@@ -23,6 +23,7 @@ DLQ_PREFIX = "x-dlq-"
 
 _RESERVED = (RETRY_COUNT, "x-last-retry-at", REPLAYED, ORIGINAL_ROUTING_KEY, "x-death", "x-delivery-count", "CC", "BCC")
 _RESERVED_PREFIXES = (DLQ_PREFIX, "x-first-death-", "x-last-death-")
+_FOR_ONE_DELIVERY = ("CC", "BCC", "x-delivery-count")
 _LONGEST_NAME = 128
 _LONGEST_KEY = 255
 _MOST_HEADERS = 100_000
@@ -112,7 +113,9 @@ def again(message: AbstractIncomingMessage, headers: Mapping[str, Any]) -> Messa
     """Return what was delivered as a message to send once more, with *headers* instead of its own."""
     return Message(
         message.body,
-        headers=UniqueNames({name: _carried(value) for name, value in headers.items() if name not in ("CC", "BCC")}),
+        headers=UniqueNames(
+            {name: _carried(value) for name, value in headers.items() if name not in _FOR_ONE_DELIVERY}
+        ),
         content_type=message.content_type,
         content_encoding=message.content_encoding,
         delivery_mode=DeliveryMode.PERSISTENT,

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from aio_pika.abc import AbstractChannel, AbstractExchange
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPChannelError, ChannelNotFoundEntity, DeliveryError
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelPreconditionFailed, DeliveryError
 from aio_pika.exceptions import PublishError as Returned
+from aiormq.exceptions import ChannelAccessRefused
 
 from eventsource.bus.rabbitmq.messages import Outgoing
 from eventsource.cancellation import is_being_cancelled
@@ -93,11 +94,11 @@ def in_windows(messages: Sequence[Outgoing], size: int) -> Iterator[list[Outgoin
 def is_loss(outgoing: Outgoing, outcome: Outcome) -> bool:
     """Tell whether *outcome* says only that the channel is gone, so that the message may be published again."""
     match outcome:
-        case asyncio.CancelledError() | ChannelNotFoundEntity():
+        case asyncio.CancelledError():
             return True
-        case DeliveryError() | TimeoutError():
+        case DeliveryError() | TimeoutError() | ChannelAccessRefused():
             return False
-        case AMQPChannelError():
+        case ChannelPreconditionFailed():
             size = _refused_size(outcome)
             return size is not None and size != len(outgoing.message.body)
         case _:
@@ -119,7 +120,7 @@ def error_of(outgoing: Outgoing, outcome: BaseException, seconds: float) -> Publ
                 "and publishing it again is safe",
                 outgoing.event_id,
             )
-        case AMQPChannelError() if _refused_size(outcome) is not None:
+        case ChannelPreconditionFailed() if _refused_size(outcome) is not None:
             return MessageTooLargeError(
                 f"the broker refuses the message to {where} for its size: {outcome}; raise its max_message_size, "
                 "or carry less",
@@ -129,7 +130,7 @@ def error_of(outgoing: Outgoing, outcome: BaseException, seconds: float) -> Publ
             return PublishError(f"the message to {where} was not taken: {outcome}", outgoing.event_id)
 
 
-def _refused_size(error: AMQPChannelError) -> int | None:
+def _refused_size(error: ChannelPreconditionFailed) -> int | None:
     """Return the size for which the broker has refused a message, if that is what it says."""
     found = re.search(r"message size (\d+) (?:is )?larger than", str(error))
     return int(found[1]) if found else None

@@ -105,9 +105,8 @@ class Publisher:
     async def _attempt(self, window: list[Outgoing], deadline: float, for_dead_letters: bool) -> list[Outgoing]:
         """Publish *window*, and return what has to be published again because the connection was lost."""
         try:
-            async with asyncio.timeout_at(deadline):
-                outlet = await (self._outlet_for_dead_letters() if for_dead_letters else self._outlet_for_events())
-        except (BrokerConnectionError, TimeoutError):
+            outlet = await self._outlet_until(deadline, for_dead_letters)
+        except BrokerConnectionError:
             if self._was_open:
                 return window
             raise
@@ -134,6 +133,15 @@ class Publisher:
                 f"{self._config.publish_timeout} s; {unconfirmed} message(s) are not confirmed: publish again"
             )
         await asyncio.sleep(min(self._config.reconnect_delay, remaining))
+
+    async def _outlet_until(self, deadline: float, for_dead_letters: bool) -> Outlet:
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await (self._outlet_for_dead_letters() if for_dead_letters else self._outlet_for_events())
+        except TimeoutError as error:
+            raise BrokerConnectionError(
+                f"RabbitMQ at {self._config.masked_url} cannot be connected to within {self._config.publish_timeout} s"
+            ) from error
 
     async def _outlet_for_events(self) -> Outlet:
         if self._events is None or not self._is_usable(self._events):
@@ -163,7 +171,12 @@ class Publisher:
     async def _open_line(self) -> Line:
         if self._line is None or not self._line.is_open:
             self._drop()
-            self._line = await open_line(self._config, "publishing")
+            times_closed = self._times_closed
+            line = await open_line(self._config, "publishing")
+            if self._times_closed != times_closed:
+                await line.close()
+                raise NotConnectedError("the bus was disconnected while it was connecting; connect again")
+            self._line = line
             self._was_open = True
         return self._line
 

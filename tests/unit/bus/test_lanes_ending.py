@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -120,6 +121,41 @@ async def test_a_cancelled_consumer_is_cancelled(admit: Admit, work: Any) -> Non
 
     assert consuming.cancelled()
     assert work.log == ["begin a1", "end a1"]
+
+
+async def test_a_consumer_that_is_cancelled_again_leaves_nothing_behind(admit: Admit, work: Any) -> None:
+    """It waits for a handler that takes its time to end."""
+    is_ending, may_end = asyncio.Event(), asyncio.Event()
+
+    async def linger(message: str, number: int) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            is_ending.set()
+            while not may_end.is_set():
+                with suppress(asyncio.CancelledError):
+                    await may_end.wait()
+
+    async def consume() -> None:
+        async with lanes_of(work) as lanes:
+            await admit(lanes, "a1")
+            await lanes.drain()
+
+    work.attempt = linger
+    consuming = asyncio.create_task(consume())
+    await asyncio.sleep(0)
+    for _ in range(2):
+        await asyncio.sleep(0)
+        consuming.cancel()
+    await is_ending.wait()
+    await asyncio.sleep(0)
+    was_done = consuming.done()
+
+    may_end.set()
+    await asyncio.wait([consuming])
+
+    assert (was_done, consuming.cancelled()) == (False, True)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_whoever_waits_for_room_is_told_that_the_lanes_were_left(admit: Admit, work: Any, idle: Idle) -> None:
