@@ -14,6 +14,9 @@ ROOT = Path(__file__).parents[2]
 RUNNER = Path(__file__).with_name("run_page.py")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
+BROKERS = {"RABBITMQ_URL": "rabbitmq_url", "KAFKA_SERVERS": "kafka_address"}
+"""The fixtures that tell what a page finds in its environment, if it asks for it."""
+
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -53,10 +56,21 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
+@pytest.fixture
+def brokers(page: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The variables with the addresses of those brokers that the code of the page asks for."""
+    text = page.read_text()
+    return {
+        variable: request.getfixturevalue(fixture)
+        for variable, fixture in BROKERS.items()
+        if f'os.environ["{variable}"]' in text
+    }
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_the_code_of_a_page_runs(page: Path, run_python: Run) -> None:
+def test_the_code_of_a_page_runs(page: Path, brokers: dict[str, str], run_python: Run) -> None:
     """From the top down, and it prints what the page says."""
-    done = run_python(RUNNER, page)
+    done = run_python(RUNNER, page, **brokers)
 
     assert done.returncode == 0, done.stderr
 
