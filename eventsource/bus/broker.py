@@ -132,7 +132,7 @@ class BrokerEventBus(ConsumingEventBus):
 
     async def wait_until_consuming(self, timeout: float = 30.0) -> None:
         """
-        Return once the broker delivers to this consumer.
+        Return once the broker has taken this consumer in; it delivers when it is this one's turn.
 
         Raises:
             EventBusError: If consuming has failed or was ended.

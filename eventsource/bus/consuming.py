@@ -1,5 +1,6 @@
 """From a message to the handlers of its event."""
 
+import asyncio
 import logging
 from abc import abstractmethod
 from contextvars import ContextVar
@@ -10,9 +11,10 @@ from eventsource.bus.messages import Received
 from eventsource.bus.operations import Consume, DeadLetter, Dispatch
 from eventsource.bus.serializing import EventSerializer
 from eventsource.bus.statistics import BrokerStats
+from eventsource.cancellation import is_being_cancelled
 from eventsource.events.base import DomainEvent
 from eventsource.events.registry import EventTypeNotFoundError
-from eventsource.exceptions import DeserializationError
+from eventsource.exceptions import DeserializationError, EventBusError
 from eventsource.handlers.adapter import HandlerAdapter
 from eventsource.headers import headers_in_hand
 from eventsource.retry import RetryPolicy
@@ -93,12 +95,14 @@ class ConsumingEventBus(EventBus):
             message.remaining = dispatch.remain
 
     async def _dispatch(self, dispatch: Dispatch) -> None:
-        failures = []
+        failures: list[Exception] = []
         for handler in dispatch.handlers:
             try:
                 await self._call(handler, dispatch.event)
-            except Exception as error:  # it is raised when the others were called
-                failures.append(error)
+            except (Exception, asyncio.CancelledError) as error:  # it is raised when the others were called
+                if is_being_cancelled():
+                    raise
+                failures.append(_failure(error))
             else:
                 dispatch.remain = tuple(each for each in dispatch.remain if each is not handler)
         if len(failures) == 1:
@@ -153,6 +157,15 @@ class UnlessUnreadable:
     def should_retry(self, attempt: int, error: Exception) -> bool:
         """Tell whether to try again after *attempt* failed with *error*."""
         return not isinstance(error, DeserializationError) and self._policy.should_retry(attempt, error)
+
+
+def _failure(error: BaseException) -> Exception:
+    """Return *error*, or what stands for a cancellation that concerns the handler alone."""
+    if isinstance(error, Exception):
+        return error
+    failure = EventBusError("the handler was cancelled, but not the consumer")
+    failure.__cause__ = error
+    return failure
 
 
 def _facts(message: Received) -> dict[str, object]:

@@ -10,7 +10,7 @@ import pytest
 from eventsource.bus.broker import BrokerEventBus
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import EventBusError, NotConnectedError
-from eventsource.testing.broker_subject import SOON, BrokerSubject, Failing, MakeBus, consuming, ended
+from eventsource.testing.broker_subject import SOON, BrokerSubject, Failing, MakeBus, consuming, ended, idle
 from eventsource.testing.event_bus_subject import PATIENCE, Gate, Recorder
 from eventsource.testing.events import Opened, opened
 
@@ -48,7 +48,7 @@ class ConsumingContract(BrokerSubject):
         await asyncio.wait_for(gate.entered.wait(), PATIENCE)
 
         stopping = asyncio.create_task(first.stop_consuming())
-        await asyncio.sleep(0)
+        await idle()
         gate.open.set()
         await ended(stopping)
         await consuming(second)

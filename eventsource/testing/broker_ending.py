@@ -8,7 +8,7 @@ import pytest
 
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import NotConnectedError
-from eventsource.testing.broker_subject import BrokerSubject, MakeBus, consuming, ended
+from eventsource.testing.broker_subject import BrokerSubject, MakeBus, consuming, ended, idle
 from eventsource.testing.event_bus_subject import PATIENCE, Gate, Recorder
 from eventsource.testing.events import Opened, opened
 
@@ -28,7 +28,7 @@ class EndingContract(BrokerSubject):
         await asyncio.wait_for(gate.entered.wait(), PATIENCE)
 
         closing = asyncio.create_task(first.shutdown(PATIENCE))
-        await asyncio.sleep(0)
+        await idle()
         gate.open.set()
         await ended(closing)
         await consuming(second)
@@ -53,6 +53,28 @@ class EndingContract(BrokerSubject):
 
         assert await recorder.received(*events) == events
         assert gate.events == []
+
+    async def test_no_other_handler_is_called_when_the_time_is_over(self, make_bus: MakeBus, door: UUID) -> None:
+        """Not even if the one that is cancelled makes an error of that."""
+        bus = make_bus()
+        entered, other = asyncio.Event(), Recorder()
+
+        async def stubborn(event: DomainEvent) -> None:
+            entered.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                raise ConnectionError("the database has gone") from None
+
+        bus.subscribe(Opened, stubborn)
+        bus.subscribe(Opened, other)
+        await consuming(bus)
+        await bus.publish(opened(door, 1))
+        await asyncio.wait_for(entered.wait(), PATIENCE)
+
+        await asyncio.wait_for(bus.shutdown(0.01), PATIENCE)
+
+        assert other.events == []
 
     async def test_shutdown_waits_for_what_is_published_in_the_background(self, make_bus: MakeBus, door: UUID) -> None:
         """None of it is lost."""

@@ -48,20 +48,34 @@ class RetryingContract(BrokerSubject):
 
         assert (await recorder.received(waiting))[-1] == waiting
 
-    async def test_another_attempt_goes_on_with_the_handler_that_failed(self, make_bus: MakeBus, door: UUID) -> None:
-        """Those that have handled the event are not called again, and the others come after it."""
+    async def test_another_attempt_is_made_with_the_handlers_that_failed(self, make_bus: MakeBus, door: UUID) -> None:
+        """Those that have handled the event are not called again."""
         bus = make_bus(retry_base_delay=SOON, max_retries=3)
-        (event,) = opened(door, 1)
+        event, last = opened(door, 2)
+        handlers = [Failing({event.event_id: times}) for times in (0, 2, 1, 0)]
+        for handler in handlers:
+            bus.subscribe(Opened, handler)
+        await consuming(bus)
+
+        await bus.publish([event, last])
+        for handler in handlers:
+            await handler.received(event, last)
+
+        assert [handler.attempts.count(event) for handler in handlers] == [1, 3, 2, 1]
+
+    async def test_a_handler_that_keeps_failing_does_no_harm_to_the_others(self, make_bus: MakeBus, door: UUID) -> None:
+        """They have handled the event before it becomes a dead letter."""
+        bus = make_bus(retry_base_delay=SOON, max_retries=1)
+        event, last = opened(door, 2)
         before, failing, after = Recorder(), Failing({event.event_id: 2}), Recorder()
         for handler in (before, failing, after):
             bus.subscribe(Opened, handler)
         await consuming(bus)
 
-        await bus.publish([event])
-        await after.received(event)
-        await bus.shutdown()
+        await bus.publish([event, last])
+        await failing.received(last)
 
-        assert [len(calls) for calls in (before.events, failing.attempts, after.events)] == [1, 3, 1]
+        assert (before.events[0], after.events[0], failing.attempts) == (event, event, [event, event, last])
 
     async def test_each_attempt_has_the_headers(self, make_bus: MakeBus, door: UUID) -> None:
         """A handler that is called again finds them as before."""
@@ -97,23 +111,25 @@ class RetryingContract(BrokerSubject):
 
         assert await other.received(last) == [first, last]
 
-    async def test_a_handler_that_is_cancelled_by_itself_is_tried_again(self, make_bus: MakeBus, door: UUID) -> None:
-        """It does not end the consumer."""
+    async def test_a_handler_that_is_cancelled_by_itself_has_failed(self, make_bus: MakeBus, door: UUID) -> None:
+        """It is called again, ends neither the consumer nor the attempt of others, and is counted."""
         bus = make_bus(retry_base_delay=SOON, max_retries=1)
-        recorder = Recorder()
+        recorder, other = Recorder(), Recorder()
         attempts: list[DomainEvent] = []
 
         async def handle(event: DomainEvent) -> None:
             attempts.append(event)
-            if len(attempts) == 1:
+            if not other.events:
                 raise asyncio.CancelledError
             recorder.record(event)
 
         bus.subscribe(Opened, handle)
+        bus.subscribe(Opened, other)
         await consuming(bus)
         (event,) = opened(door, 1)
 
         await bus.publish([event])
 
         assert await recorder.received(event) == [event]
-        assert bus.is_consuming
+        assert (attempts, other.events) == ([event, event], [event])
+        assert (bus.is_consuming, bus.get_stats_dict()["handler_errors"]) == (True, 1)

@@ -127,3 +127,9 @@ async def ended(*tasks: "asyncio.Task[None]") -> None:
     _, late = await asyncio.wait(tasks, timeout=PATIENCE)
     if late:
         raise TimeoutError(f"not done after {PATIENCE} s: {late}")
+
+
+async def idle() -> None:
+    """Let everything go on that waits for nothing."""
+    for _ in range(100):
+        await asyncio.sleep(0)
