@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 
@@ -50,6 +50,10 @@ class PublishError(EventBusError):
 
 class PublishTimeoutError(PublishError, TimeoutError):
     """The broker has not confirmed a message in time; it may have taken it, and publishing it again is safe."""
+
+    def __new__(cls, message: str, event_id: UUID | None = None) -> Self:
+        """Keep the id from `OSError`, which would take two arguments for a number and its text."""
+        return super().__new__(cls, message)
 
 
 class UnroutableError(PublishError):
