@@ -2,7 +2,8 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -46,11 +47,15 @@ class BrokerEventBus(ConsumingEventBus):
         self._shutdown_timeout = shutdown_timeout
         self._consumer = consumer
         self._reconnecting = reconnecting
+        self._publications: set[asyncio.Future[None]] = set()
         self._background: set[asyncio.Task[None]] = set()
+        self._connecting = asyncio.Lock()
         self._consumption: asyncio.Task[None] | None = None
         self._stop = Stop()
         self._delivering = asyncio.Event()
-        """Is set while the broker delivers to this consumer."""
+        """Is set while the broker has this consumer."""
+        self._has_begun = False
+        self._has_settled = False
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -76,15 +81,16 @@ class BrokerEventBus(ConsumingEventBus):
             NotConnectedError: If the bus was shut down.
         """
         self._check_not_shut_down()
-        if self.is_connected:
-            self._logger.warning("%s is connected already", type(self).__name__)
-            return
-        try:
-            await self._connect()
-        except EventBusError:
-            self._stats.note_connection_error()
-            raise
-        self._stats.connected_at = datetime.now(UTC)
+        async with self._connecting:
+            if self.is_connected:
+                self._logger.warning("%s is connected already", type(self).__name__)
+                return
+            try:
+                await self._connect()
+            except EventBusError:
+                self._stats.note_connection_error()
+                raise
+            self._stats.connected_at = datetime.now(UTC)
 
     async def disconnect(self) -> None:
         """Finish what is being published and handled, and close the connections; the bus may be connected again."""
@@ -124,7 +130,8 @@ class BrokerEventBus(ConsumingEventBus):
             raise RuntimeError(f"{self._consumer} is consuming already: call stop_consuming() first")
         self._check_may_consume()
         self._stop = Stop()
-        self._delivering.clear()
+        self._has_begun = False
+        self._delivering = asyncio.Event()  # a new one, for it may be another event loop
         self._consumption = asyncio.create_task(
             self._consume_in_sessions(self._stop, auto_reconnect), name=self._consumer, context=Context()
         )
@@ -147,9 +154,10 @@ class BrokerEventBus(ConsumingEventBus):
                 await asyncio.wait({delivering, self._consumption}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             delivering.cancel()
-        if self._consumption.done() and not self._delivering.is_set():
-            await self._consumption
-            raise EventBusError(f"{self._consumer} was stopped before it began to consume")
+        if self._consumption.done():
+            if not self._consumption.cancelled():
+                self._consumption.result()
+            raise EventBusError(f"{self._consumer} does not consume any more")
 
     async def stop_consuming(self) -> None:
         """Finish what the handlers have in hand, and return when it is settled; a handler does not wait for itself."""
@@ -192,60 +200,69 @@ class BrokerEventBus(ConsumingEventBus):
         """
         Consume until *stop* is requested, then finish in its patience and return.
 
-        Set ``_delivering`` while the broker delivers. Raise whatever ends the session before.
+        Call `_note_delivering` once the broker delivers. Raise whatever ends the session before.
         """
 
     def _check_may_consume(self) -> None:
         self._check_open()
 
-    async def _publish(self, publish: Publish) -> None:
-        messages = [self._message_of(event, publish.headers) for event in publish.events]
+    async def _begin(self, publish: Publish) -> None:
         if not publish.background:
-            await self._send_counted(messages)
+            await super()._begin(publish)
             return
-        task = asyncio.create_task(self._send_in_background(messages))
+        task = asyncio.create_task(self._publish_in_background(publish))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _send_in_background(self, messages: Sequence[Any]) -> None:
+    async def _publish_in_background(self, publish: Publish) -> None:
         try:
-            await self._send_counted(messages)
+            await super()._begin(publish)
         except Exception as error:  # nobody waits for it: it can only be told
             self._logger.error("Failed to publish event: %s", error, exc_info=error)
 
-    async def _send_counted(self, messages: Sequence[Any]) -> None:
-        try:
-            await self._send(messages)
-        except EventSourceError:
-            self._stats.note_publish_error()
-            raise
+    async def _publish(self, publish: Publish) -> None:
+        with self._publishing():
+            try:
+                messages = [self._message_of(event, publish.headers) for event in publish.events]
+                await self._send(messages)
+            except EventSourceError:
+                self._stats.note_publish_error()
+                raise
         self._stats.note_published(len(messages))
+
+    @contextmanager
+    def _publishing(self) -> Iterator[None]:
+        """Have whoever closes the bus wait for what is done inside."""
+        publication: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._publications.add(publication)
+        try:
+            yield
+        finally:
+            self._publications.discard(publication)
+            publication.cancel()
 
     async def _consume_in_sessions(self, stop: Stop, auto_reconnect: bool) -> None:
         failures = 0
-        has_begun = False
-        while not stop.is_requested:
-            error = await self._session_error(stop)
-            has_begun = has_begun or self._delivering.is_set()
-            failures = 0 if self._delivering.is_set() else failures + 1
-            self._delivering.clear()
-            if error is None:
-                return
+        while (error := await self._session_error(stop)) is not None:
             self._stats.note_connection_error()
             if stop.is_requested:
-                self._logger.warning("Consumer %s did not end in good order: %s", self._consumer, error, exc_info=error)
+                self._logger.warning("%s did not end in good order: %s", self._consumer, error, exc_info=error)
                 return
-            if not (auto_reconnect and has_begun):
+            if not (auto_reconnect and self._has_begun):
                 raise error
+            failures = 0 if self._has_settled else failures + 1
             delay = calculate_backoff(failures, self._reconnecting)
+            trace = error if failures < 1 else None  # it is known afterwards
             self._logger.warning(
-                "Consumer %s was interrupted, and goes on in %.1f s: %s", self._consumer, delay, error, exc_info=error
+                "%s was interrupted, and goes on in %.1f s: %s", self._consumer, delay, error, exc_info=trace
             )
             await stop.sleep(delay)
-            self._stats.reconnections += 1
+            if stop.is_requested:
+                return
 
     async def _session_error(self, stop: Stop) -> Exception | None:
         """Run a session, and return what has ended it before its time."""
+        settled = self._stats.settled
         try:
             await self._run_session(stop)
         except asyncio.CancelledError as error:
@@ -256,7 +273,17 @@ class BrokerEventBus(ConsumingEventBus):
             return lost
         except Exception as error:  # whatever it was, the next session may do better
             return error
+        finally:
+            self._delivering.clear()
+            self._has_settled = self._stats.settled > settled
         return None
+
+    def _note_delivering(self) -> None:
+        """Note that the broker has taken this consumer in, for the first time or once more."""
+        if self._has_begun and not self._delivering.is_set():
+            self._stats.reconnections += 1
+        self._has_begun = True
+        self._delivering.set()
 
     async def _close(self, seconds: float) -> None:
         if self._closing is None or self._closing.done():
@@ -266,18 +293,21 @@ class BrokerEventBus(ConsumingEventBus):
 
     async def _end(self, seconds: float) -> None:
         await self._end_activities(seconds)
-        await self._disconnect()
+        async with self._connecting:
+            await self._disconnect()
 
     async def _end_activities(self, seconds: float) -> None:
         """Give publications and handlers *seconds* to end, then cancel them."""
-        self._stop.request(seconds)
-        activities = {*self._background, *([self._consumption] if self._consumption else [])}
+        self._stop.request(seconds - min(_GRACE, seconds / 5))  # the rest is for the broker
+        tasks = {*self._background, *([self._consumption] if self._consumption else [])}
+        activities = tasks | self._publications
         if not activities:
             return
         _, late = await asyncio.wait(activities, timeout=seconds)
         if not late:
             return
         self._logger.warning("Event bus shutdown: %d task(s) did not complete within timeout", len(late))
-        for task in late:
+        for task in tasks & late:
             task.cancel()
-        await asyncio.wait(late, timeout=_GRACE)
+        if tasks & late:
+            await asyncio.wait(tasks & late, timeout=_GRACE)

@@ -22,8 +22,8 @@ from eventsource.retry import RetryPolicy
 MAX_RETRIES_EXCEEDED = "max_retries_exceeded"
 DESERIALIZATION_ERROR = "deserialization_error"
 
-_handling: ContextVar[frozenset["ConsumingEventBus"]] = ContextVar("eventsource_handling", default=frozenset())
-"""The buses of which a handler is running."""
+_handling: ContextVar[tuple["ConsumingEventBus", ...]] = ContextVar("eventsource_handling", default=())
+"""The buses of which a handler is running, or was when it has started the current task."""
 
 
 class ConsumingEventBus(EventBus):
@@ -55,15 +55,19 @@ class ConsumingEventBus(EventBus):
     async def _bury(self, message: Received, error: Exception, attempts: int) -> None:
         """Keep *message* as a dead letter, if there is a place for those."""
         reason = DESERIALIZATION_ERROR if message.event is None else MAX_RETRIES_EXCEEDED
+        facts = {**_facts(message), "dlq_reason": reason, "attempts": attempts, "error": str(error)}
+        if self._enable_dlq:
+            await self._perform(self._keep, DeadLetter(message, error, attempts, reason))
+            self._stats.note_dead_letter()
+            self._logger.warning("Message sent to DLQ", extra=facts)
+        else:
+            self._logger.warning("DLQ disabled, dropping failed message", extra=facts)
         if reason == MAX_RETRIES_EXCEEDED:
             self._stats.events_processed_failed += 1
-        facts = {**_facts(message), "dlq_reason": reason, "attempts": attempts, "error": str(error)}
-        if not self._enable_dlq:
-            self._logger.warning("DLQ disabled, dropping failed message", extra=facts)
-            return
-        await self._perform(self._keep, DeadLetter(message, error, attempts, reason))
-        self._stats.note_dead_letter()
-        self._logger.warning("Message sent to DLQ", extra=facts)
+
+    def _check_open(self) -> None:
+        if not self._is_handling:  # a handler that is seen to its end may publish till then
+            super()._check_open()
 
     @abstractmethod
     async def _keep(self, dead_letter: DeadLetter) -> None:
@@ -71,14 +75,14 @@ class ConsumingEventBus(EventBus):
 
     @property
     def _is_handling(self) -> bool:
-        """Whether it is one of its own handlers that is asking."""
+        """Whether it is one of its own handlers that is asking, or a task that one has started."""
         return self in _handling.get()
 
     async def _consume(self, consume: Consume) -> None:
         message = consume.message
         if consume.attempt == 0:
             self._stats.note_consumed()
-        with headers_in_hand(message.headers), set_during(_handling, _handling.get() | {self}):
+        with headers_in_hand(message.headers), set_during(_handling, (*_handling.get(), self)):
             if message.event is None:
                 message.event = self._decoded(message)
             if message.remaining is None:

@@ -76,7 +76,7 @@ class EventBus(Component, ABC):
         self._check_open()
         events = check_events(events)
         if events:
-            await self._perform(self._publish, Publish(events, background, check_headers(headers)))
+            await self._begin(Publish(events, background, check_headers(headers)))
 
     def subscribe(self, event_type: type[TEvent], handler: Handler[TEvent]) -> None:
         """
@@ -136,6 +136,10 @@ class EventBus(Component, ABC):
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.shutdown()
+
+    async def _begin(self, publish: Publish) -> None:
+        """Pass *publish* through the door; a bus may do so later, if it is to be done in the background."""
+        await self._perform(self._publish, publish)
 
     def _check_open(self) -> None:
         """Raise a `NotConnectedError` if nothing can be published."""

@@ -10,7 +10,7 @@ class BrokerStats:
     """
     Counts since the bus was made or they were reset, and when something last happened, in UTC.
 
-    ``events_consumed`` are messages that were given to a handler or found to have none, each once;
+    ``events_consumed`` are messages that were delivered, each once, whatever became of them;
     ``events_processed_failed`` those that no attempt has handled; ``handler_errors`` failed attempts.
     """
 
@@ -27,6 +27,11 @@ class BrokerStats:
     last_consume_at: datetime | None = None
     last_error_at: datetime | None = None
     connected_at: datetime | None = None
+
+    @property
+    def settled(self) -> int:
+        """How many messages were brought to an end, one way or the other."""
+        return self.events_processed_success + self.events_processed_failed + self.messages_sent_to_dlq
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything by name, times as ISO 8601 text."""

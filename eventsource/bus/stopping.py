@@ -1,6 +1,11 @@
 """Asking a consumption to come to its end."""
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
 
 
 class Stop:
@@ -27,8 +32,25 @@ class Stop:
 
     async def sleep(self, seconds: float) -> None:
         """Return after *seconds*, or as soon as the end is asked for."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.requested()
-        except TimeoutError:
-            pass
+        await self.unless(asyncio.sleep(seconds))
+
+    async def unless(self, coroutine: Coroutine[Any, Any, Value], *, grace: float = 0.0) -> Value | None:
+        """Return what *coroutine* returns; None, and it is cancelled, if the end is asked for and *grace* is over."""
+        async with running(coroutine) as doing, running(self.requested()) as stopping:
+            await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if grace and not doing.done():
+                await asyncio.wait({doing}, timeout=min(grace, self.patience))
+            return doing.result() if doing.done() else None
+
+
+@asynccontextmanager
+async def running(coroutine: Coroutine[Any, Any, Value]) -> "AsyncIterator[asyncio.Task[Value]]":
+    """Run *coroutine* as a task inside the block, and cancel it at its end if it is not done by then."""
+    task = asyncio.create_task(coroutine)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # whoever wanted to know has asked

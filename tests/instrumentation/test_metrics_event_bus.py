@@ -148,7 +148,7 @@ class TestDeadLetters:
 
         await local.publish(opened(door, 1))
         local.is_broken = True
-        await until(lambda: local.stats.events_processed_failed)
+        await until(lambda: local.stats.connection_errors)
         await local.stop_consuming()
 
         assert eventsource_metrics.named("eventsource.dlq.events") == []

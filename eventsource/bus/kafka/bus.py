@@ -183,6 +183,9 @@ class KafkaEventBus(BrokerEventBus):
 
     async def _connect(self) -> None:
         await self._publisher.open()
+        if self._is_shut_down:  # by somebody who did not wait for the connection
+            await self._publisher.close()
+            self._check_not_shut_down()
         self._refreshing = asyncio.create_task(self._refresh_now_and_then(), context=Context())
         self._logger.info("Connected to Kafka")
 
@@ -210,7 +213,7 @@ class KafkaEventBus(BrokerEventBus):
             self._config,
             lambda membership: _Handled(self, membership),
             self._policy,
-            on_assigned=self._delivering.set,
+            on_assigned=self._note_delivering,
             on_rebalance=self.record_rebalance,
         )
         try:
@@ -244,7 +247,7 @@ class KafkaEventBus(BrokerEventBus):
         from eventsource.bus.kafka.dead_letters import DeadLetterTopic
         from eventsource.bus.kafka.publishing import Publisher, Writer
 
-        self._writer = Writer(self._serializer, self._config.topic_name)
+        self._writer = Writer(self._serializer, self._config.topic_name, self._config.max_request_size)
         self._publisher = Publisher(self._config)
         self._dead_letters = DeadLetterTopic(self._config, self._publisher)
 

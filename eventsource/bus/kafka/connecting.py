@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -15,8 +16,10 @@ logger = logging.getLogger("eventsource.bus.kafka")
 
 Result = TypeVar("Result")
 
-_CLOSING = 2.0
+CLOSING = 2.0
 """Seconds that closing a client may take; with its broker down, it might never end."""
+_ENDING = 0.5
+"""Seconds that a task of one has to end that was cancelled."""
 
 
 class Client(Protocol):
@@ -55,11 +58,16 @@ async def start(client: Client, config: KafkaEventBusConfig, seconds: float) -> 
         raise
 
 
-async def stop(client: Client) -> None:
-    """Close *client*, whatever state it is in."""
+async def stop(client: Client, seconds: float = CLOSING) -> None:
+    """Close *client*, whatever state it is in, in little more than *seconds*."""
     try:
-        await bounded(client.stop(), _CLOSING)
-    except (KafkaError, OSError, TimeoutError) as error:
+        if (flush := getattr(client, "flush", None)) is not None:
+            await bounded(flush(), seconds)  # a producer's stop does so, too, but leaves a task if it is cancelled
+        await bounded(client.stop(), seconds)
+    except BaseException as error:
+        await _abandon(client)
+        if not isinstance(error, KafkaError | OSError | TimeoutError):
+            raise
         logger.debug("A client was not closed in good order: %r", error)
 
 
@@ -90,3 +98,27 @@ def refused(config: KafkaEventBusConfig, error: BaseException, seconds: float) -
         f"cannot connect to Kafka at {config.bootstrap_servers}{user} by {config.security_protocol} ({reason}); "
         "check the address, the protocol and the credentials"
     )
+
+
+async def _abandon(client: Any) -> None:
+    """
+    End what a client has left that could not be closed in good order; aiokafka has no public way to do so.
+
+    Its tasks would look for the brokers for ever, and send what everybody has given up once they are back.
+    """
+    client._closed = True
+    connections = getattr(client, "client", None) or client._client
+    for _ in range(2):  # a task that is cancelled for the first time may wait for others that it has started
+        tasks = _tasks_of(client)
+        for task in tasks:
+            task.cancel()
+        with suppress(TimeoutError):
+            await bounded(connections.close(), _ENDING)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_ENDING)
+
+
+def _tasks_of(client: Any) -> "set[asyncio.Task[Any]]":
+    parts = [part for name in ("_sender", "_coordinator", "_fetcher") if (part := getattr(client, name, None))]
+    values = [value for part in parts for value in (*vars(part).values(), *getattr(part, "_pending_tasks", ()))]
+    return {value for value in values if isinstance(value, asyncio.Task) and not value.done()}

@@ -10,12 +10,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 
 from eventsource.bus.kafka.config import KafkaEventBusConfig
-from eventsource.bus.kafka.connecting import bounded, connection_settings, start, stop
+from eventsource.bus.kafka.connecting import CLOSING, bounded, connection_settings, start, stop
 from eventsource.bus.kafka.messages import is_meant_for, received
 from eventsource.bus.kafka.partitions import Partition
 from eventsource.bus.lanes import Consumption, Lanes
 from eventsource.bus.messages import Received
-from eventsource.bus.stopping import Stop
+from eventsource.bus.stopping import Stop, running
 from eventsource.exceptions import BrokerConnectionError
 from eventsource.retry import RetryPolicy
 
@@ -27,6 +27,7 @@ _MOST_RECORDS = 500
 """How many messages are taken in one look."""
 _COMMIT_INTERVAL = 0.1
 _COMMIT_TIMEOUT = 5.0
+_LAST_COMMIT_TIMEOUT = 1.0
 _LAG_TIMEOUT = 5.0
 
 
@@ -64,6 +65,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._feeders: dict[TopicPartition, asyncio.Task[None]] = {}
         self._settled = asyncio.Event()
         self._finishing = asyncio.Lock()
+        self._committing = asyncio.Lock()
+        self._poller: asyncio.Task[None] | None = None
+        self._leaving: list[Partition] = []
+        self._is_ending = False
         self._lanes: Lanes[Received] = Lanes(
             consumption(self),
             policy,
@@ -84,21 +89,20 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         """
         self._consumer.subscribe([self._config.topic_name], listener=self)
         seconds = self._config.connect_timeout + self._config.rebalance_timeout_ms / 1000
-        await start(self._consumer, self._config, seconds)  # others may have to finish before they let it in
         try:
-            async with self._lanes:
-                await self._consume(end)
+            # Others may have to finish what they have in hand before they let this one in. They ask with each heartbeat,
+            # and whoever goes before is missed by the group until the session times out.
+            heartbeat = self._config.heartbeat_interval_ms / 1000
+            await end.unless(start(self._consumer, self._config, seconds), grace=heartbeat)
+            if not end.is_requested:
+                async with self._lanes:
+                    await self._consume(end)
         finally:
-            for feeder in self._feeders.values():
-                feeder.cancel()
-            await stop(self._consumer)
+            await self._leave()
 
     def settle(self, message: Received) -> None:
         """Note that *message* is done; it is committed soon."""
-        partition: Partition = message.origin.partition
-        partition.offsets.settle(message.origin.record.offset)
-        self._resume(partition)
-        self._settled.set()
+        self._settle(message.origin.partition, message.origin.record.offset)
 
     async def lag(self) -> dict[int, int]:
         """
@@ -121,10 +125,13 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Begin with *assigned*."""
+        if self._is_ending:
+            return
         for topic_partition in assigned:
             partition = Partition(topic_partition, self._config.max_offset_span)
             self._partitions[topic_partition] = partition
             self._feeders[topic_partition] = self._supervised(self._feed(partition))
+        await self._find_positions()
         self._on_assigned()
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
@@ -136,30 +143,39 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         await self._finish(leaving, max(seconds - _COMMIT_TIMEOUT, seconds / 2))
 
     async def _consume(self, end: Stop) -> None:
-        poller = self._supervised(self._poll())
-        committer = self._supervised(self._commit_now_and_then())
-        ending = asyncio.ensure_future(end.requested())
-        patience = self._config.shutdown_timeout
-        try:
-            await asyncio.wait({ending, self._failure, self._lanes.failure}, return_when=asyncio.FIRST_COMPLETED)
-            patience = end.patience if end.is_requested else patience
-        finally:
-            ending.cancel()
-            committer.cancel()
-        leaving, self._partitions = list(self._partitions.values()), {}
-        await self._finish(leaving, patience)
-        await stop(self._consumer)  # ends the look for new messages, too, which must not be cancelled
-        await asyncio.wait({poller}, timeout=1)
-        poller.cancel()
-        for failure in (self._failure, self._lanes.failure):
-            if failure.done() and (error := failure.exception()) and not end.is_requested:
+        self._poller = self._supervised(self._poll())
+        async with running(self._commit_now_and_then()) as committing, running(end.requested()) as ending:
+            ends: set[asyncio.Future[Any]] = {ending, committing, self._failure, self._lanes.failure}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            patience = end.patience if end.is_requested else self._config.shutdown_timeout
+            self._is_ending = True
+            leaving, self._partitions = list(self._partitions.values()), {}
+            deadline = asyncio.get_running_loop().time() + patience
+            await self._finish(leaving, patience)
+        await stop(self._consumer, max(CLOSING, deadline - asyncio.get_running_loop().time()))
+        for failure in (committing, self._failure, self._lanes.failure):
+            if failure.done() and not failure.cancelled() and (error := failure.exception()):
                 raise error
+
+    async def _leave(self) -> None:
+        """End whatever still goes on; where there was no time to finish, commit at least what is settled."""
+        self._is_ending = True
+        await self._commit([*self._partitions.values(), *self._leaving], seconds=_LAST_COMMIT_TIMEOUT)
+        await stop(self._consumer)  # ends the look for new messages, too, which must not be cancelled
+        tasks = [*self._feeders.values(), *([self._poller] if self._poller else [])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+        if self._failure.done():
+            self._failure.exception()  # whoever wanted to know has asked
 
     async def _finish(self, leaving: list[Partition], patience: float) -> None:
         async with self._finishing:  # whoever stops is not done before what is in hand is, nor is a rebalance
             await self._finish_alone(leaving, patience)
 
     async def _finish_alone(self, leaving: list[Partition], patience: float) -> None:
+        self._leaving = leaving
         feeders = [self._feeders.pop(each.topic_partition) for each in leaving]
         for feeder in feeders:
             feeder.cancel()
@@ -167,6 +183,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             await asyncio.wait(feeders)
         await self._lanes.finish(lambda message: message.origin.partition in leaving, patience=patience, waiting=True)
         await self._commit(leaving)
+        self._leaving = []
 
     async def _poll(self) -> None:
         while True:
@@ -180,11 +197,15 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         while True:
             record = await partition.next()
             if not is_meant_for(self._config.consumer_group, record):
-                partition.offsets.settle(record.offset)
-                self._settled.set()
+                self._settle(partition, record.offset)
                 continue
             message = received(record, partition)
             await self._lanes.admit(message.lane, message)
+
+    def _settle(self, partition: Partition, offset: int) -> None:
+        partition.offsets.settle(offset)
+        self._resume(partition)
+        self._settled.set()
 
     def _pause(self, partition: Partition) -> None:
         if partition.is_full and not partition.is_paused:
@@ -203,23 +224,35 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         while True:
             await self._settled.wait()
             self._settled.clear()
-            await self._commit(self._partitions.values())
+            await self._commit([*self._partitions.values(), *self._leaving])
             await asyncio.sleep(_COMMIT_INTERVAL)
 
-    async def _commit(self, partitions: Iterable[Partition]) -> None:
+    async def _commit(self, partitions: Iterable[Partition], seconds: float = _COMMIT_TIMEOUT) -> None:
         """Commit what is settled; where that fails, it is tried again, or comes again to whoever has the partition."""
+        async with self._committing:  # an older commit must not arrive after a later one
+            await self._commit_alone(partitions, seconds)
+
+    async def _commit_alone(self, partitions: Iterable[Partition], seconds: float) -> None:
         wanted = {each: offset for each in partitions if (offset := each.uncommitted) is not None}
         if not wanted:
             return
         try:
             offsets = {each.topic_partition: offset for each, offset in wanted.items()}
-            await bounded(self._consumer.commit(offsets), _COMMIT_TIMEOUT)
+            await bounded(self._consumer.commit(offsets), seconds)
         except (KafkaError, TimeoutError, BrokerConnectionError) as error:
             logger.warning("Offsets were not committed, and will be later: %r", error)
             self._settled.set()
         else:
             for each, offset in wanted.items():
                 each.committed = offset
+
+    async def _find_positions(self) -> None:
+        """Return when it is known where reading begins; if that is the end, nothing is missed that comes afterwards."""
+        try:
+            for partition in tuple(self._partitions.values()):
+                await self._position(partition)
+        except (KafkaError, TimeoutError, BrokerConnectionError) as error:
+            logger.warning("It is not known yet where reading begins: %r", error)
 
     async def _position(self, partition: Partition) -> int:
         if partition.offsets.span and partition.offsets.settled is not None:

@@ -1,8 +1,10 @@
 """The topic of dead letters: writing to it, reading it, and replaying from it."""
 
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -14,9 +16,13 @@ from eventsource.bus.kafka.connecting import bounded, connection_settings, start
 from eventsource.bus.kafka.messages import REPLAY_COUNT, REPLAY_GROUP, RETRY_COUNT, is_bookkeeping, text_headers
 from eventsource.bus.kafka.publishing import Outgoing, Publisher
 from eventsource.bus.operations import DeadLetter
-from eventsource.exceptions import EventBusError
+from eventsource.exceptions import EventBusError, MessageTooLargeError
+
+logger = logging.getLogger("eventsource.bus.kafka")
 
 Result = TypeVar("Result")
+
+BODY_OMITTED = "dlq_body_omitted"
 
 _LONGEST_ERROR = 1000
 _FINDING_MS = 5000
@@ -30,8 +36,18 @@ class DeadLetterTopic:
         self._publisher = publisher
 
     async def keep(self, dead_letter: DeadLetter) -> None:
-        """Add *dead_letter*, and return once the brokers have confirmed it."""
-        await self._publisher.send([_copy_of(dead_letter, self._config)])
+        """
+        Add *dead_letter*, and return once the brokers have confirmed it.
+
+        With what is said about it, it may be larger than they take; then it is kept without its body, which stays where
+        it came from.
+        """
+        copy = _copy_of(dead_letter, self._config)
+        try:
+            await self._publisher.send([copy])
+        except MessageTooLargeError as error:
+            logger.error("A dead letter is kept without its body: %s", error)
+            await self._publisher.send([replace(copy, value=b"", headers=[*copy.headers, (BODY_OMITTED, b"true")])])
 
     async def check(self) -> None:
         """Raise a `PublishError` if there is no such topic."""
@@ -70,6 +86,7 @@ class DeadLetterTopic:
             ValueError: If it is not there, or was replayed too often, unless *force* is given.
         """
         record = await self._found(partition, offset)
+        _check_has_body(record)
         if not force:
             _check_replay_count(record, self._config)
         await self._publisher.send([_replay_of(record, self._config)])
@@ -157,6 +174,16 @@ def _replay_of(record: ConsumerRecord, config: KafkaEventBusConfig) -> Outgoing:
         record.value or b"",
         [*kept, *((name, value.encode()) for name, value in added.items())],
     )
+
+
+def _check_has_body(record: ConsumerRecord) -> None:
+    headers = text_headers(record.headers)
+    if BODY_OMITTED in headers:
+        offset, partition, topic = (headers.get(f"dlq_original_{name}") for name in ("offset", "partition", "topic"))
+        raise ValueError(
+            "the body of the dead letter was too large to be kept; "
+            f"the message is at offset {offset} of partition {partition} of {topic}"
+        )
 
 
 def _check_replay_count(record: ConsumerRecord, config: KafkaEventBusConfig) -> None:

@@ -79,8 +79,16 @@ def received(record: ConsumerRecord, partition: Partition) -> Received:
         address=Address(record.topic, key=key, partition=record.partition, offset=record.offset),
         lane=(record.partition, record.key),
         message_id=headers.get("event_id"),
-        sent_at=datetime.fromtimestamp(record.timestamp / 1000, UTC) if record.timestamp >= 0 else None,
+        sent_at=_moment(record.timestamp),
         is_redelivered=False,
         is_replayed=REPLAY_COUNT in headers,
         origin=Origin(record, partition),
     )
+
+
+def _moment(milliseconds: int) -> datetime | None:
+    """Return when that is; None if it cannot be: other publishers may write what they like."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds >= 0 else None
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -12,8 +12,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     InvalidProducerEpoch,
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
+    RequestTimedOutError,
     UnknownTopicOrPartitionError,
 )
 
@@ -24,6 +26,7 @@ from eventsource.bus.serializing import EventSerializer
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import (
     BrokerConnectionError,
+    EventBusError,
     MessageTooLargeError,
     NotConnectedError,
     PublishError,
@@ -57,22 +60,32 @@ class Outgoing:
     @property
     def size(self) -> int:
         """How many bytes it takes at most, before it is compressed."""
-        headers = sum(len(name.encode()) + len(value) + _HEADER_OVERHEAD for name, value in self.headers)
+        headers = sum(len(name.encode()) + len(value or b"") + _HEADER_OVERHEAD for name, value in self.headers)
         return len(self.key or b"") + len(self.value) + headers + _RECORD_OVERHEAD
 
 
 class Writer:
     """Turns events into messages for *topic*: the key is the id of the aggregate, which gives them their order."""
 
-    def __init__(self, serializer: EventSerializer, topic: str) -> None:
+    def __init__(self, serializer: EventSerializer, topic: str, max_size: int) -> None:
         self._serializer = serializer
         self._topic = topic
+        self._max_size = max_size
 
     def message_of(self, event: DomainEvent, headers: Headers | None) -> Outgoing:
-        """Return the message that carries *event*."""
+        """
+        Return the message that carries *event*.
+
+        Raises:
+            MessageTooLargeError: If it has too many bytes.
+            SerializationError: If a value of the event has no JSON form.
+        """
         event_type = self._serializer.registry.name_of(event)
         key, value = str(event.aggregate_id).encode(), self._serializer.serialize(event)
-        return Outgoing(self._topic, key, value, headers_of(event, event_type, headers), event.event_id)
+        message = Outgoing(self._topic, key, value, headers_of(event, event_type, headers), event.event_id)
+        if message.size > self._max_size:
+            raise _too_large(message, f"at most {self._max_size} are sent (max_request_size)")
+        return message
 
 
 class Publisher:
@@ -82,6 +95,7 @@ class Publisher:
         self._config = config
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
+        self._sending = asyncio.Lock()
 
     @property
     def is_open(self) -> bool:
@@ -100,6 +114,7 @@ class Publisher:
         Raises:
             BrokerConnectionError: If that is not possible.
         """
+        self._sending = asyncio.Lock()  # in the event loop that is running
         self._producer = await self._started()
 
     async def close(self) -> None:
@@ -113,14 +128,11 @@ class Publisher:
         Send *messages* in their order, and return when the brokers have confirmed all of them.
 
         Raises:
-            MessageTooLargeError: If one of them is; if it is the broker who says so, those before it are sent.
+            MessageTooLargeError: If one of them is, for the brokers; those before it are sent.
             NotConnectedError: If it is not open.
             PublishError: If the brokers refuse one; those before it may have been sent, and those after it, too.
             PublishTimeoutError: If they do not answer.
         """
-        for message in messages:
-            if message.size > self._config.max_request_size:
-                raise _too_large(message, f"at most {self._config.max_request_size} are sent (max_request_size)")
         rest = iter(messages)
         while window := list(islice(rest, _WINDOW)):
             await self._send_window(window)
@@ -136,7 +148,7 @@ class Publisher:
         try:
             return set(await bounded(self._opened.partitions_for(topic), self._config.connect_timeout))
         except (KafkaError, TimeoutError) as error:
-            raise self._failure(error, topic, None, self._config.connect_timeout) from error
+            raise self._failure(error, self._producer, topic, self._config.connect_timeout) from error
 
     @property
     def _opened(self) -> AIOKafkaProducer:
@@ -147,24 +159,37 @@ class Publisher:
         producer = self._opened
         confirmations: list[asyncio.Future[Any]] = []
         try:
-            await bounded(_sent(producer, messages, confirmations), self._config.publish_timeout)
+            await bounded(self._sent(producer, messages, confirmations), self._config.publish_timeout)
         except (KafkaError, TimeoutError, BrokerConnectionError) as error:
             culprit = _culprit(messages, confirmations)
-            failure = self._failure(error, culprit.topic, culprit, self._config.publish_timeout)
+            failure = self._failure(error, producer, culprit.topic, self._config.publish_timeout, culprit)
             await self._replace_after(error, producer)
             raise failure from error
         finally:
             for confirmation in confirmations:
                 confirmation.add_done_callback(_forget)
 
+    async def _sent(
+        self, producer: AIOKafkaProducer, messages: Sequence[Outgoing], confirmations: "list[asyncio.Future[Any]]"
+    ) -> None:
+        async with self._sending:  # whoever waits for room in a batch would be overtaken by who comes later
+            for message in messages:
+                confirmations.append(await producer.send(message.topic, message, message.key, headers=message.headers))
+        for confirmation in confirmations:
+            await asyncio.shield(confirmation)
+
     async def _replace_after(self, error: BaseException, producer: Any) -> None:
         if not isinstance(error, _FATAL):
             return
         async with self._replacing:
-            is_in_use = self._producer is producer
-            if is_in_use:
-                self._producer = await self._started()
+            if self._producer is not producer:
+                return
+            successor = await self._started()
+            if self._producer is producer:
+                self._producer = successor
                 await stop(producer)
+            else:  # it was closed meanwhile
+                await stop(successor)
 
     async def _started(self) -> AIOKafkaProducer:
         config = self._config
@@ -173,6 +198,7 @@ class Publisher:
             producer = AIOKafkaProducer(
                 **own,
                 **connection_settings(config),
+                max_request_size=_NO_LIMIT,  # what we write is measured before, dead letters are as they came
                 request_timeout_ms=round(config.publish_timeout * 1000),
                 value_serializer=_body_of,
             )
@@ -181,9 +207,13 @@ class Publisher:
         await start(producer, config, config.connect_timeout)
         return producer
 
-    def _failure(self, error: BaseException, topic: str, message: Outgoing | None, seconds: float) -> PublishError:
+    def _failure(
+        self, error: BaseException, producer: Any, topic: str, seconds: float, message: Outgoing | None = None
+    ) -> EventBusError | NotConnectedError:
         event_id = message.event_id if message else None
-        known = self._producer is not None and self._producer.client.cluster.partitions_for_topic(topic)
+        if self._producer is None:
+            return NotConnectedError(f"the bus was disconnected from Kafka before event {event_id} was confirmed")
+        known = producer.client.cluster.partitions_for_topic(topic)
         if isinstance(error, UnknownTopicOrPartitionError) or not known:
             return PublishError(
                 f"there is no topic {topic!r} at {self._config.bootstrap_servers}, or it was not found within "
@@ -192,7 +222,7 @@ class Publisher:
             )
         if isinstance(error, MessageSizeTooLargeError) and message is not None:
             return _too_large(message, f"topic {topic!r} takes fewer; set max_request_size to its max.message.bytes")
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError | KafkaTimeoutError | RequestTimedOutError):
             return PublishTimeoutError(
                 f"Kafka at {self._config.bootstrap_servers} has not confirmed event {event_id} within {seconds:g} s; "
                 "it may still arrive, and publishing it again is safe",
@@ -201,16 +231,8 @@ class Publisher:
         return PublishError(f"Kafka has refused event {event_id}: {type(error).__name__}: {error}", event_id)
 
 
-_OWN = frozenset({"acks", "compression_type", "max_batch_size", "linger_ms", "max_request_size", "enable_idempotence"})
-
-
-async def _sent(
-    producer: AIOKafkaProducer, messages: Sequence[Outgoing], confirmations: "list[asyncio.Future[Any]]"
-) -> None:
-    for message in messages:
-        confirmations.append(await producer.send(message.topic, message, message.key, headers=message.headers))
-    for confirmation in confirmations:
-        await asyncio.shield(confirmation)
+_OWN = frozenset({"acks", "compression_type", "max_batch_size", "linger_ms", "enable_idempotence"})
+_NO_LIMIT = 2**31 - 1
 
 
 def _body_of(message: Outgoing) -> bytes:

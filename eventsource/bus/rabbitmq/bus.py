@@ -279,7 +279,7 @@ class RabbitMQEventBus(BrokerEventBus):
             return
         try:
             session = Session(self._config, self._line, self._attempt, self._bury)
-            await session.run(self._policy, tuple(self._routing_keys), stop, self._delivering.set)
+            await session.run(self._policy, tuple(self._routing_keys), stop, self._note_delivering)
         finally:
             await self._line.close()
             self._line = None
