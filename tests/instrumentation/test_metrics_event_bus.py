@@ -148,7 +148,7 @@ class TestDeadLetters:
 
         await local.publish(opened(door, 1))
         local.is_broken = True
-        await until(lambda: local.stats.connection_errors)
+        await until(lambda: local.stats.handler_errors)
         await local.stop_consuming()
 
         assert eventsource_metrics.named("eventsource.dlq.events") == []
