@@ -140,7 +140,9 @@ class ConsumingEventBus(EventBus):
             facts["max_retries"] = self._policy.max_retries
             self._logger.warning("Message processing failed, trying again: %s", error, extra=facts)
         else:
-            self._logger.error("Max retries exceeded: %s", error, exc_info=error, extra=facts)
+            self._logger.error(
+                "Max retries exceeded, message will be sent to DLQ: %s", error, exc_info=error, extra=facts
+            )
 
 
 class UnlessUnreadable:

@@ -78,7 +78,8 @@ class Lanes(Generic[Message]):
         policy: When to try again.
         concurrency: How many messages are handled at the same time.
         window: How many messages may be unsettled.
-        parking: How many more may wait behind failing ones of those keys that would fill half of the window alone.
+        parking: How many more may wait, not counted, of those keys that would fill half of the window alone, because
+            one keeps failing or takes its time, or there are so many.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Lanes(Generic[Message]):
         self.unsettled = 0
         """How many messages were admitted and are not settled, parked ones included."""
         self.parked = 0
-        """How many of them are not counted, because they wait behind one that keeps failing."""
+        """How many of them are not counted, because they wait in a lane that would fill half of the window."""
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Is done, with an `EventBusError`, once a dead letter or a settlement has failed."""
 

@@ -124,7 +124,9 @@ class KafkaEventBus(BrokerEventBus):
         self, limit: int = 100, timeout_ms: int = 5000, use_consumer_group: bool = False
     ) -> list[dict[str, Any]]:
         """
-        Return the oldest dead letters, each with its place, key, headers, payload and how often it was replayed.
+        Return dead letters, those of a partition from the oldest on.
+
+        Each has its place, key, headers and payload, and how often it was replayed.
 
         Args:
             limit: How many at most.

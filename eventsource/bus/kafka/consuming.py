@@ -90,8 +90,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._consumer.subscribe([self._config.topic_name], listener=self)
         seconds = self._config.connect_timeout + self._config.rebalance_timeout_ms / 1000
         try:
-            # Others may have to finish what they have in hand before they let this one in. They ask with each heartbeat,
-            # and whoever goes before is missed by the group until the session times out.
+            # Others may have to finish what they have in hand before they let this one in. They ask with each
+            # heartbeat, and whoever goes before is missed by the group until the session times out.
             heartbeat = self._config.heartbeat_interval_ms / 1000
             await end.unless(start(self._consumer, self._config, seconds), grace=heartbeat)
             if not end.is_requested:
