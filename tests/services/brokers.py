@@ -102,8 +102,8 @@ class KafkaBroker(Broker):
     address = "kafka_address"
 
     def bus(self, **options: Any) -> KafkaEventBus:
-        config = KafkaEventBusConfig(bootstrap_servers=self._at, topic_prefix=self.name, **{**RETRIES, **options})
-        return KafkaEventBus(config)
+        own = {"topic_prefix": self.name, "consumer_group": self.name}
+        return KafkaEventBus(KafkaEventBusConfig(bootstrap_servers=self._at, **{**own, **RETRIES, **options}))
 
     async def headers(self, messages: int) -> list[list[tuple[str, str]]]:
         reader = AIOKafkaConsumer(f"{self.name}.stream", bootstrap_servers=self._at, auto_offset_reset="earliest")
