@@ -51,12 +51,24 @@ class Handlings:
         return changes
 
     @property
+    def members(self) -> int:
+        """How many members have done something."""
+        return len({step.member for step in self.steps if step.kind == "done"})
+
+    @property
     def longest_pause(self) -> float:
         """The seconds in which nothing was noted."""
         return max((after.nanoseconds - before.nanoseconds) / 1e9 for before, after in pairwise(self.steps))
 
+    def __str__(self) -> str:
+        return (
+            f"{len({*self.done})} events done, {self.repeated} of them again; {self.failures} attempts failed; by "
+            f"{self.members} member(s), {self.changes} times an aggregate went from one to another; the longest pause "
+            f"was {self.longest_pause:.1f} s"
+        )
+
     def out_of_order(self) -> Iterator[Step]:
-        """Return the steps of events that were begun, or done, before the one before them was done once."""
+        """Yield the steps of events that were begun, or done, before the one before them was done once."""
         done: dict[int, int] = {}
         for step in self.steps:
             aggregate, number = step.place
@@ -64,6 +76,18 @@ class Handlings:
                 yield step
             elif step.kind == "done":
                 done[aggregate] = max(done.get(aggregate, 0), number)
+
+    def overlapping(self) -> Iterator[Step]:
+        """Yield the steps of events that were begun while another member, alive, had one of their aggregate in hand."""
+        in_hand: dict[int, dict[str, list[Step]]] = {}
+        for step in self.steps:
+            members = in_hand.setdefault(step.place[0], {})
+            if step.kind == "begun":
+                for begun_meanwhile in members.values():
+                    begun_meanwhile.append(step)
+                members[step.member] = []
+            else:
+                yield from members.pop(step.member)
 
 
 def places(aggregates: int, events: int) -> set[Place]:

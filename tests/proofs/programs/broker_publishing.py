@@ -3,12 +3,15 @@ Publishes events in a steady flow, each batch again until the broker has confirm
 
 Usage: broker_publishing.py BROKER ADDRESS NAME AGGREGATES EVENTS SECONDS TIMEOUT
 
-Publishes EVENTS events of so many AGGREGATES in turn, evenly over SECONDS; publishing may take TIMEOUT seconds.
+Publishes EVENTS events of so many AGGREGATES in turn, evenly over SECONDS; publishing may take TIMEOUT seconds. Several
+tasks do so at the same time, with aggregates of their own each.
 Lines: one for each confirmed batch: events confirmed so far, failures so far, and the longest that publishing took.
 """
 
 import asyncio
+import logging
 import sys
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 from broker_buses import bus_over
@@ -17,23 +20,36 @@ from eventsource.bus.broker import BrokerEventBus
 from eventsource.exceptions import EventBusError
 from eventsource.testing.events import Opened
 
+TASKS = 5
 BATCH = 40
 
 
-def event_at(place: int, aggregates: int) -> Opened:
-    number, aggregate = divmod(place, aggregates)
-    return Opened(aggregate_id=UUID(int=aggregate), number=number + 1)
+def batches(aggregates: Sequence[int], events: int) -> Iterator[list[Opened]]:
+    """Yield the events of *aggregates*: of each in turn the next one."""
+    places = [divmod(place, len(aggregates)) for place in range(events)]
+    for first in range(0, events, BATCH):
+        yield [
+            Opened(aggregate_id=UUID(int=aggregates[index]), number=number + 1)
+            for number, index in places[first : first + BATCH]
+        ]
 
 
 class Publishing:
     def __init__(self, bus: BrokerEventBus) -> None:
         self._bus = bus
-        self.failures, self.longest = 0, 0.0
+        self._confirmed, self._failures, self._longest = 0, 0, 0.0
 
-    async def publish(self, events: list[Opened]) -> None:
-        while not await self._has_published(events):
-            self.failures += 1
-            await asyncio.sleep(0.1)  # the broker is away, and may say so at once
+    async def publish_all(self, aggregates: Sequence[int], events: int, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        begun, pause = loop.time(), seconds * BATCH / events
+        for number, batch in enumerate(batches(aggregates, events)):
+            await asyncio.sleep(begun + number * pause - loop.time())
+            while not await self._has_published(batch):
+                self._failures += 1
+                await asyncio.sleep(0.1)  # the broker is away, and may say so at once
+            self._confirmed += len(batch)
+            sys.stdout.write(f"{self._confirmed} {self._failures} {self._longest:.3f}\n")
+            sys.stdout.flush()
 
     async def _has_published(self, events: list[Opened]) -> bool:
         loop = asyncio.get_running_loop()
@@ -43,23 +59,20 @@ class Publishing:
         except EventBusError:
             return False
         finally:
-            self.longest = max(self.longest, loop.time() - begun)
+            self._longest = max(self._longest, loop.time() - begun)
         return True
 
 
 async def main(
     broker: str, address: str, name: str, aggregates: str, events: str, seconds: str, publish_timeout: str
 ) -> None:
-    loop = asyncio.get_running_loop()
-    total, pause = int(events), float(seconds) / int(events)
+    logging.disable(logging.ERROR)  # that the broker is away is no news
     async with bus_over(broker, address, name, float(publish_timeout)) as bus:
-        publishing, begun = Publishing(bus), loop.time()
-        for first in range(0, total, BATCH):
-            await asyncio.sleep(begun + first * pause - loop.time())
-            end = min(first + BATCH, total)
-            await publishing.publish([event_at(place, int(aggregates)) for place in range(first, end)])
-            sys.stdout.write(f"{end} {publishing.failures} {publishing.longest:.3f}\n")
-            sys.stdout.flush()
+        publishing = Publishing(bus)
+        async with asyncio.TaskGroup() as tasks:
+            for task in range(TASKS):
+                own = range(task, int(aggregates), TASKS)
+                tasks.create_task(publishing.publish_all(own, int(events) // TASKS, float(seconds)))
 
 
 asyncio.run(main(*sys.argv[1:]))
