@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,6 +16,13 @@ from eventsource.exceptions import EventBusError
 from eventsource.testing.event_bus_subject import Gate, Recorder
 from eventsource.testing.events import Closed, Opened, opened
 from services.rabbitmq_buses import bus_at, channel_at, consuming, eventually
+
+
+class InMicroseconds(datetime):
+    """A time as some publishers write it, which the driver cannot read."""
+
+    def timestamp(self) -> float:
+        return super().timestamp() * 1_000_000
 
 
 def another(bus: RabbitMQEventBus) -> RabbitMQEventBus:
@@ -117,6 +125,21 @@ async def test_a_quorum_queue_works_likewise(rabbitmq_url: str, door: UUID) -> N
 
         assert await recorder.received(*events) == events
         assert [letter.dlq_retry_count for letter in await bus.get_dlq_messages()] == [1]
+
+
+async def test_a_quorum_queue_gives_up_a_message_that_ends_each_connection(rabbitmq_url: str, door: UUID) -> None:
+    """It becomes a dead letter, and the group goes on with what comes afterwards."""
+    async with bus_at(rabbitmq_url, queue_type="quorum", reconnect_delay=0.001, max_reconnect_delay=0.001) as bus:
+        bus.subscribe(Opened, recorder := Recorder())
+        await consuming(bus)
+        async with channel_at(rabbitmq_url) as channel:
+            exchange = await channel.get_exchange(bus.config.exchange_name)
+            await exchange.publish(Message(b"{}", timestamp=InMicroseconds.now(UTC)), "any")
+
+        await eventually(bus.get_dlq_message_count, 1)
+        await bus.publish(events := opened(door, 1))
+
+        assert await recorder.received(*events) == events
 
 
 async def test_a_queue_that_is_deleted_under_the_consumer_is_made_again(rabbitmq_url: str, door: UUID) -> None:

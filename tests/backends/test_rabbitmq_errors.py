@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from eventsource.bus.rabbitmq import RabbitMQEventBus
+from eventsource.bus.rabbitmq.connection import is_of_lost_connection
 from eventsource.exceptions import BrokerConnectionError, EventBusError, NotConnectedError
 from eventsource.testing.events import opened
 from services.processes import free_ports
@@ -173,3 +174,11 @@ async def test_a_disconnected_bus_connects_again_to_publish(rabbitmq_url: str, d
         await bus.publish(opened(door, 1))
 
         assert (was_connected, bus.is_connected) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lost"), [(Exception(), True), (ConnectionResetError(), True), (KeyError(), False)]
+)
+def test_an_error_without_a_word_is_that_of_a_lost_connection(error: Exception, is_lost: bool) -> None:
+    """The driver raises a bare one for what is under way on a channel while it is closed."""
+    assert is_of_lost_connection(error) is is_lost

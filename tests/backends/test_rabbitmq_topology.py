@@ -43,7 +43,10 @@ async def test_whoever_only_publishes_leaves_no_queue_behind(rabbitmq_url: str, 
     [
         ({}, {"x-queue-type": "classic", "x-single-active-consumer": True}),
         ({"single_active_consumer": False}, {"x-queue-type": "classic"}),
-        ({"queue_type": "quorum"}, {"x-queue-type": "quorum", "x-single-active-consumer": True}),
+        (
+            {"queue_type": "quorum"},
+            {"x-queue-type": "quorum", "x-single-active-consumer": True, "x-delivery-limit": 20},
+        ),
     ],
     ids=["default", "competing", "quorum"],
 )

@@ -17,8 +17,8 @@ class KafkaEventBusConfig:
     Args:
         bootstrap_servers: Brokers to begin with, ``host:port``, separated by commas.
         topic_prefix: The topic is called ``<prefix>.stream``.
-        consumer_group: Who shares the work: each message goes to one of them. The name is known to the whole cluster, and
-            members of one group disturb each other whatever they consume: give each service its own.
+        consumer_group: Who shares the work: each message goes to one of them. The name is known to the whole cluster,
+            and members of one group disturb each other whatever they consume: give each service its own.
         consumer_name: The client's id; host name and a random part if not given.
         acks: ``"all"`` (then the producer is idempotent: KIP-98), 1 or 0.
         compression_type: None, ``gzip``, or ``snappy``, ``lz4``, ``zstd`` with the libraries that aiokafka wants.

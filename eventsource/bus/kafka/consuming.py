@@ -69,6 +69,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._poller: asyncio.Task[None] | None = None
         self._leaving: list[Partition] = []
         self._is_ending = False
+        self._left = Stop()
         self._lanes: Lanes[Received] = Lanes(
             consumption(self),
             policy,
@@ -112,16 +113,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             KafkaError: If they cannot be asked.
             TimeoutError: If they do not answer.
         """
-        partitions = list(self._partitions.values())
-        if not partitions:
-            return {}
-        wanted = [each.topic_partition for each in partitions]
-        ends = await bounded(self._consumer.end_offsets(wanted), _LAG_TIMEOUT)
-        starts = [await self._position(each) for each in partitions]
-        return {
-            each.topic_partition.partition: max(0, ends[each.topic_partition] - start)
-            for each, start in zip(partitions, starts, strict=True)
-        }
+        return await self._left.unless(self._lag()) or {}  # a client that is closed may never answer
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Begin with *assigned*."""
@@ -152,7 +144,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             leaving, self._partitions = list(self._partitions.values()), {}
             deadline = asyncio.get_running_loop().time() + patience
             await self._finish(leaving, patience)
-        await stop(self._consumer, max(CLOSING, deadline - asyncio.get_running_loop().time()))
+        # Where the others are about to share the partitions anew, it can only leave after that.
+        left = deadline - asyncio.get_running_loop().time()
+        await stop(self._consumer, max(CLOSING, min(left, self._config.heartbeat_interval_ms / 1000)))
         for failure in (committing, self._failure, self._lanes.failure):
             if failure.done() and not failure.cancelled() and (error := failure.exception()):
                 raise error
@@ -160,6 +154,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     async def _leave(self) -> None:
         """End whatever still goes on; where there was no time to finish, commit at least what is settled."""
         self._is_ending = True
+        self._left.request(0)
         await self._commit([*self._partitions.values(), *self._leaving], seconds=_LAST_COMMIT_TIMEOUT)
         await stop(self._consumer)  # ends the look for new messages, too, which must not be cancelled
         tasks = [*self._feeders.values(), *([self._poller] if self._poller else [])]
@@ -245,6 +240,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         else:
             for each, offset in wanted.items():
                 each.committed = offset
+
+    async def _lag(self) -> dict[int, int]:
+        partitions = list(self._partitions.values())
+        if not partitions:
+            return {}
+        wanted = [each.topic_partition for each in partitions]
+        ends = await bounded(self._consumer.end_offsets(wanted), _LAG_TIMEOUT)
+        starts = [await self._position(each) for each in partitions]
+        return {
+            each.topic_partition.partition: max(0, ends[each.topic_partition] - start)
+            for each, start in zip(partitions, starts, strict=True)
+        }
 
     async def _find_positions(self) -> None:
         """Return when it is known where reading begins; if that is the end, nothing is missed that comes afterwards."""

@@ -1,7 +1,6 @@
 """An event bus over RabbitMQ; its driver is imported when a bus is made."""
 
-from eventsource.bus.rabbitmq.availability import RABBITMQ_AVAILABLE
-from eventsource.bus.rabbitmq.bus import RabbitMQEventBus
+from eventsource.bus.rabbitmq.bus import RABBITMQ_AVAILABLE, RabbitMQEventBus
 from eventsource.bus.rabbitmq.config import RabbitMQEventBusConfig
 from eventsource.bus.rabbitmq.errors import BatchPublishError, RabbitMQNotAvailableError, ShutdownError
 from eventsource.bus.rabbitmq.statistics import RabbitMQEventBusStats

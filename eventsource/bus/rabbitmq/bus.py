@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
+from functools import partial
+from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +14,6 @@ from eventsource.bus.consuming import UnlessUnreadable
 from eventsource.bus.messages import Address
 from eventsource.bus.operations import DeadLetter, Publish
 from eventsource.bus.rabbitmq import deaths
-from eventsource.bus.rabbitmq.availability import RABBITMQ_AVAILABLE
 from eventsource.bus.rabbitmq.batches import Batch
 from eventsource.bus.rabbitmq.binding import routing_keys_of
 from eventsource.bus.rabbitmq.config import RabbitMQEventBusConfig
@@ -31,6 +32,9 @@ from eventsource.types import Headers
 if TYPE_CHECKING:
     from eventsource.bus.rabbitmq.connection import Line
     from eventsource.bus.rabbitmq.messages import Outgoing
+
+RABBITMQ_AVAILABLE = find_spec("aio_pika") is not None
+"""Whether the driver is installed."""
 
 
 class RabbitMQEventBus(BrokerEventBus):
@@ -103,7 +107,7 @@ class RabbitMQEventBus(BrokerEventBus):
     @property
     def is_connected(self) -> bool:
         """Whether the connection to publish with is open."""
-        return self._publisher.is_open
+        return self._publishing_line.is_open
 
     @property
     def is_shutdown(self) -> bool:
@@ -252,7 +256,7 @@ class RabbitMQEventBus(BrokerEventBus):
             self._logger.info("Graceful shutdown completed in %.2f s", monotonic() - began)
 
     async def _connect(self) -> None:
-        await self._publisher.open()
+        await self._publishing_line.open()
         self._logger.info(
             "Connected to RabbitMQ (%s) and initialized topology",
             "TLS" if self._config.uses_tls else "plaintext",
@@ -260,7 +264,8 @@ class RabbitMQEventBus(BrokerEventBus):
         )
 
     async def _disconnect(self) -> None:
-        await asyncio.gather(self._publisher.close(), *([self._line.close()] if self._line else []))
+        closing = self._publishing_line.close(for_good=self._is_shut_down)
+        await asyncio.gather(closing, *([self._line.close()] if self._line else []))
 
     def _message_of(self, event: DomainEvent, headers: Headers | None) -> "Outgoing":
         return self._writer.message_of(event, headers)
@@ -272,12 +277,15 @@ class RabbitMQEventBus(BrokerEventBus):
         await self._dead_letters.keep(dead_letter)
 
     async def _run_session(self, stop: Stop) -> None:
-        from eventsource.bus.rabbitmq.consuming import Session, open_line_unless
+        from eventsource.bus.rabbitmq.connection import open_line
+        from eventsource.bus.rabbitmq.consuming import Session
 
-        self._line = await open_line_unless(stop, self._config)
+        self._line = await stop.unless(open_line(self._config, "consuming"))
         if self._line is None:
             return
         try:
+            if self._publishing_line.is_wanted:
+                await stop.unless(self._publishing_line.reopen())
             session = Session(self._config, self._line, self._attempt, self._bury)
             await session.run(self._policy, tuple(self._routing_keys), stop, self._note_delivering)
         finally:
@@ -285,17 +293,20 @@ class RabbitMQEventBus(BrokerEventBus):
             self._line = None
 
     async def _publish_in_order(self, publish: Publish) -> dict[str, int]:
-        batch = self._batch_of(publish)
-        await batch.publish_in_order()
+        with self._publishing():
+            batch = self._batch_of(publish)
+            await batch.publish_in_order()
         return self._concluded(batch)
 
     async def _publish_at_once(self, publish: Publish) -> dict[str, int]:
-        batch = self._batch_of(publish)
-        await batch.publish_at_once(self._config.max_concurrent_publishes, self._config.batch_size)
+        with self._publishing():
+            batch = self._batch_of(publish)
+            await batch.publish_at_once(self._config.max_concurrent_publishes, self._config.batch_size)
         return self._concluded(batch)
 
     def _batch_of(self, publish: Publish) -> Batch:
-        return Batch(self._publisher.send, [self._message_of(event, publish.headers) for event in publish.events])
+        send = partial(self._publisher.send, since=self._publishing_line.times_closed)
+        return Batch(send, [self._message_of(event, publish.headers) for event in publish.events])
 
     def _concluded(self, batch: Batch) -> dict[str, int]:
         published = batch.results["published"]
@@ -312,18 +323,20 @@ class RabbitMQEventBus(BrokerEventBus):
     async def _declare_queue(self, routing_keys: Iterable[str]) -> None:
         from eventsource.bus.rabbitmq.topology import declare_queue
 
-        async with self._publisher.channel() as channel:
+        async with self._publishing_line.channel() as channel:
             await declare_queue(channel, self._config, routing_keys)
 
     def _attach_driver(self) -> None:
         """Make what needs the driver, which is imported here and not before."""
         from eventsource.bus.rabbitmq.dead_letters import DeadLetterQueue
         from eventsource.bus.rabbitmq.health import Examination
+        from eventsource.bus.rabbitmq.lasting import LastingLine
         from eventsource.bus.rabbitmq.messages import Writer
         from eventsource.bus.rabbitmq.publishing import Publisher
 
         config = self._config
         self._writer = Writer(self._serializer, config.exchange_name, config.mandatory)
-        self._publisher = Publisher(config, self._stats)
-        self._dead_letters = DeadLetterQueue(config, self._publisher)
-        self._examination = Examination(config, self._publisher)
+        self._publishing_line = LastingLine(config, self._stats)
+        self._publisher = Publisher(config, self._publishing_line)
+        self._dead_letters = DeadLetterQueue(config, self._publishing_line, self._publisher)
+        self._examination = Examination(config, self._publishing_line)

@@ -29,7 +29,8 @@ class RabbitMQEventBusConfig:
         exchange_type: ``topic``, ``direct``, ``fanout`` or ``headers``.
         consumer_group: Buses of one group share the queue ``<exchange_name>.<consumer_group>``.
         consumer_name: How this one is called in logs and by the broker; a name of its own if not given.
-        prefetch_count: How many messages may be delivered and not settled.
+        prefetch_count: How many messages may be delivered and not settled; with *single_active_consumer*, *max_parked*
+            more.
         max_retries: How often a message that failed is tried again, in its place.
         enable_dlq: Whether messages that failed for good are kept in a queue of dead letters.
         dlq_exchange_suffix: What is added to the name of the exchange for that of dead letters.
@@ -40,6 +41,7 @@ class RabbitMQEventBusConfig:
         reconnect_delay: How long to wait before connecting again; it doubles with each failure to consume.
         max_reconnect_delay: The longest that it becomes.
         heartbeat: How often each side shows that it is there; a connection is lost after about three times as long.
+        enable_tracing: Whether whoever traces should trace this bus.
         ssl_options: More keyword arguments for ``aio_pika.connect``.
         ssl_context: Is used as it is, whatever the files say.
         verify_ssl: Whether the broker's certificate is verified.
@@ -53,15 +55,20 @@ class RabbitMQEventBusConfig:
         routing_key_pattern: What the queue is bound with; `get_effective_routing_key` tells the default.
         batch_size: How many messages are sent before their confirmation is awaited.
         max_concurrent_publishes: How many events `publish_batch` sends at the same time.
-        queue_type: ``classic``, or ``quorum`` to have replicas on the nodes of a cluster.
+        queue_type: ``classic``, or ``quorum`` to have replicas on the nodes of a cluster. With *enable_dlq*, what came
+            back to a quorum queue more than 20 times becomes a dead letter; a classic one delivers for ever what ends
+            the connection or the process each time.
         single_active_consumer: Whether one bus of the group consumes at a time, which keeps the order per aggregate;
             else they compete, without that promise.
         max_concurrency: How many messages are handled at the same time.
-        max_parked: How many messages may wait behind failing ones of their aggregate without being in others' way.
+        max_parked: How many messages may wait, besides, behind one of an aggregate that fills half of *prefetch_count*,
+            so that others are handled meanwhile; whether it fails or takes long. Choose fewer where handlers are slow:
+            the broker's ``consumer_timeout`` counts from the delivery.
         mandatory: Whether it is an error to publish an event for which there is no queue.
         connect_timeout: How long connecting may take, or any other request.
         publish_timeout: How long the broker has to confirm messages, a lost connection included.
         ack_timeout: How long it may take to acknowledge a message.
+        enable_metrics: Whether whoever measures should measure this bus.
 
     Raises:
         TypeError: If a value is of the wrong kind.
@@ -160,7 +167,7 @@ class RabbitMQEventBusConfig:
 
     @property
     def parking(self) -> int:
-        """How many messages may wait behind failing ones; none where consumers compete."""
+        """How many messages may wait in their lanes besides the prefetch; none where consumers compete."""
         return self.max_parked if self.single_active_consumer else 0
 
     @property

@@ -108,12 +108,19 @@ async def bounded(config: RabbitMQEventBusConfig, doing: str, seconds: float | N
         raise BrokerConnectionError(f"{place} has not answered within {seconds} s, {doing}") from error
     except AMQPChannelError as error:
         raise EventBusError(f"{place} refused, {doing}: {error}") from error
-    except CONNECTION_EXCEPTIONS as error:
-        raise BrokerConnectionError(f"{place} failed, {doing}: {error or type(error).__name__}") from error
+    except Exception as error:  # the driver's own cannot all be told by their class
+        if not is_of_lost_connection(error):
+            raise
+        raise BrokerConnectionError(f"{place} failed, {doing}: {str(error) or type(error).__name__}") from error
     except asyncio.CancelledError as error:
         if is_being_cancelled():
             raise
         raise BrokerConnectionError(f"{place} was lost, {doing}") from error
+
+
+def is_of_lost_connection(error: BaseException) -> bool:
+    """Tell whether the driver raises *error* when there is no connection; a bare one if it was closed meanwhile."""
+    return isinstance(error, CONNECTION_EXCEPTIONS) or type(error) is Exception
 
 
 def _tls_context(config: RabbitMQEventBusConfig) -> ssl.SSLContext | None:

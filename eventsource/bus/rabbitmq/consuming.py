@@ -1,30 +1,23 @@
 """Consuming: one connection from its beginning to its end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from eventsource.bus.lanes import Consumption, Lanes
 from eventsource.bus.messages import Received
 from eventsource.bus.rabbitmq.config import RabbitMQEventBusConfig
-from eventsource.bus.rabbitmq.connection import Line, bounded, open_line
+from eventsource.bus.rabbitmq.connection import Line, bounded
 from eventsource.bus.rabbitmq.messages import received
 from eventsource.bus.rabbitmq.topology import declare_queue
-from eventsource.bus.stopping import Stop
+from eventsource.bus.stopping import Stop, running
 from eventsource.exceptions import BrokerConnectionError, EventBusError
 from eventsource.retry import RetryPolicy
 
-Value = TypeVar("Value")
 Attempt = Callable[[Received, int], Awaitable[None]]
 Bury = Callable[[Received, Exception, int], Awaitable[None]]
-
-
-async def open_line_unless(stop: Stop, config: RabbitMQEventBusConfig) -> Line | None:
-    """Connect to consume, and return the connection; None if *stop* is requested before it is there."""
-    return await _until(stop, open_line(config, "consuming"))
 
 
 class Session(Consumption[Received]):
@@ -60,15 +53,16 @@ class Session(Consumption[Received]):
             parking=self._config.parking,
         )
         async with lanes:
-            await _until(stop, self._begin(routing_keys))
+            await stop.unless(self._begin(routing_keys))
             if stop.is_requested:
                 return
             note_delivering()
             failure = await self._feed_until_the_end(lanes, stop)
             # The consumer is not cancelled before: the queue would be somebody else's while its messages are in hand.
-            patience = self._config.shutdown_timeout if failure else stop.patience
+            patience = stop.patience if stop.is_requested else self._config.shutdown_timeout
             await lanes.finish(patience=patience, waiting=False)
-        if failure:
+            failure = failure or self._failure_of(lanes)
+        if failure is not None:
             raise failure
 
     async def attempt(self, message: Received, number: int) -> None:
@@ -108,20 +102,21 @@ class Session(Consumption[Received]):
         self._delivered.put_nowait(message)
 
     async def _feed_until_the_end(self, lanes: Lanes[Received], stop: Stop) -> BaseException | None:
-        """Let *lanes* have what is delivered, and return what has ended that, if it was not *stop*."""
-        async with _running(self._feed(lanes)) as feeding, _running(stop.requested()) as stopping:
+        """Let *lanes* have what is delivered until *stop* is requested or something fails; return what is wrong."""
+        async with running(self._feed(lanes)) as feeding, running(stop.requested()) as stopping:
             ends: set[asyncio.Future[Any]] = {feeding, stopping, self._lost, lanes.failure}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done():
-                return None
-            if self._lost.done():
-                return self._lost.result()
-            return lanes.failure.exception() if lanes.failure.done() else feeding.exception()
+            return feeding.exception() if feeding.done() else None
 
     async def _feed(self, lanes: Lanes[Received]) -> None:
         while True:
             message = received(await self._delivered.get(), self._config.queue_name)
             await lanes.admit(message.lane, message)
+
+    def _failure_of(self, lanes: Lanes[Received]) -> BaseException | None:
+        if self._lost.done():
+            return self._lost.result()
+        return lanes.failure.exception() if lanes.failure.done() else None
 
     async def _watch(self, channel: AbstractChannel) -> None:
         """Notice when there is nothing to be delivered any more."""
@@ -141,22 +136,3 @@ class Session(Consumption[Received]):
     def _lose(self, error: Exception) -> None:
         if not self._lost.done():
             self._lost.set_result(error)
-
-
-async def _until(stop: Stop, coroutine: Coroutine[Any, Any, Value]) -> Value | None:
-    """Return what *coroutine* returns, or None as soon as *stop* is requested."""
-    async with _running(coroutine) as doing, _running(stop.requested()) as stopping:
-        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        return doing.result() if doing.done() else None
-
-
-@asynccontextmanager
-async def _running(coroutine: Coroutine[Any, Any, Value]) -> "AsyncIterator[asyncio.Task[Value]]":
-    task = asyncio.create_task(coroutine)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # whoever wanted to know has asked

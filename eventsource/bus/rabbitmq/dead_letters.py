@@ -13,6 +13,7 @@ from eventsource.bus.operations import DeadLetter
 from eventsource.bus.rabbitmq.config import RabbitMQEventBusConfig
 from eventsource.bus.rabbitmq.connection import bounded
 from eventsource.bus.rabbitmq.deaths import get_first_death_reason, get_original_routing_key
+from eventsource.bus.rabbitmq.lasting import LastingLine
 from eventsource.bus.rabbitmq.messages import (
     DLQ_PREFIX,
     ORIGINAL_ROUTING_KEY,
@@ -35,10 +36,11 @@ _OF_THE_BROKER = ("x-death", "x-first-death-", "x-last-death-")
 
 
 class DeadLetterQueue:
-    """The dead letters of a consumer group; what they are asked for goes over the connection of *publisher*."""
+    """The dead letters of a consumer group; they are asked for over *line*."""
 
-    def __init__(self, config: RabbitMQEventBusConfig, publisher: Publisher) -> None:
+    def __init__(self, config: RabbitMQEventBusConfig, line: LastingLine, publisher: Publisher) -> None:
         self._config = config
+        self._line = line
         self._publisher = publisher
 
     async def keep(self, dead_letter: DeadLetter) -> None:
@@ -89,7 +91,7 @@ class DeadLetterQueue:
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[tuple[AbstractChannel, AbstractQueue] | None]:
         """Give a channel of its own, at the end of which what was taken is put back; None if there is no queue."""
-        async with self._publisher.channel() as channel:
+        async with self._line.channel() as channel:
             queue = None
             async with self._asking("looking for"):
                 with suppress(ChannelNotFoundEntity):

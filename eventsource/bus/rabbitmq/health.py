@@ -4,16 +4,16 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 
 from eventsource.bus.rabbitmq.config import RabbitMQEventBusConfig
 from eventsource.bus.rabbitmq.connection import bounded
-from eventsource.bus.rabbitmq.publishing import Publisher
+from eventsource.bus.rabbitmq.lasting import LastingLine
 from eventsource.bus.rabbitmq.values import HealthCheckResult, QueueInfo
 
 
 class Examination:
-    """Asks the broker over the connection of *publisher*; never raises, and ends within the time-outs."""
+    """Asks the broker over *line*, made again if it was lost; never raises, and ends within the time-outs."""
 
-    def __init__(self, config: RabbitMQEventBusConfig, publisher: Publisher) -> None:
+    def __init__(self, config: RabbitMQEventBusConfig, line: LastingLine) -> None:
         self._config = config
-        self._publisher = publisher
+        self._line = line
 
     async def queue_info(self) -> QueueInfo:
         """Return how the queue of the consumer group is."""
@@ -21,13 +21,15 @@ class Examination:
 
     async def health(self, *, is_consuming: bool) -> HealthCheckResult:
         """Return whether the bus can publish, and consume if it is to; without that it needs no queue of its own."""
-        if not self._publisher.is_open:
+        try:
+            await self._line.reopen()
+        except Exception as error:  # whatever it is, it is what there is to tell
             return HealthCheckResult(
                 healthy=False,
                 connection_status="disconnected",
                 channel_status="closed",
                 queue_status="unknown",
-                error=f"not connected to RabbitMQ at {self._config.masked_url}",
+                error=str(error),
             )
         queue = await self._look_at(self._config.queue_name)
         result = HealthCheckResult(
@@ -47,7 +49,7 @@ class Examination:
 
     async def _look_at(self, name: str) -> QueueInfo:
         try:
-            async with bounded(self._config, f"looking for queue {name!r}"), self._publisher.channel() as channel:
+            async with bounded(self._config, f"looking for queue {name!r}"), self._line.channel() as channel:
                 try:
                     queue = await channel.get_queue(name)
                 except ChannelNotFoundEntity as error:

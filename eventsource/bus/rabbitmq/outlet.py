@@ -2,15 +2,17 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from aio_pika.abc import AbstractChannel, AbstractExchange
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelPreconditionFailed, DeliveryError
+from aio_pika.exceptions import ChannelPreconditionFailed, DeliveryError
 from aio_pika.exceptions import PublishError as Returned
 from aiormq.exceptions import ChannelAccessRefused
 
+from eventsource.bus.rabbitmq.connection import is_of_lost_connection
 from eventsource.bus.rabbitmq.messages import Outgoing
+from eventsource.bus.rabbitmq.statistics import RabbitMQEventBusStats
 from eventsource.cancellation import is_being_cancelled
 from eventsource.exceptions import MessageTooLargeError, PublishError, PublishTimeoutError, UnroutableError
 
@@ -19,11 +21,15 @@ Outcome = BaseException | None
 
 
 class Outlet:
-    """Publishes messages on *channel*; one of each message id at a time, because answers are told apart by it."""
+    """
+    Publishes messages on *channel*, and counts in *stats* what became of them.
 
-    def __init__(self, channel: AbstractChannel, note_outcome: Callable[[Outcome], None]) -> None:
+    It has one of each message id under way at a time, because answers are told apart by it.
+    """
+
+    def __init__(self, channel: AbstractChannel, stats: RabbitMQEventBusStats) -> None:
         self._channel = channel
-        self._note_outcome = note_outcome
+        self._stats = stats
         self._exchanges: dict[str, AbstractExchange] = {"": channel.default_exchange}
         self._under_way: dict[str | None, asyncio.Future[None]] = {}
 
@@ -73,8 +79,14 @@ class Outlet:
             outcome = error
         except Exception as error:  # whatever it is, the others go on
             outcome = error
-        self._note_outcome(outcome)
+        self._note(outcome)
         return outcome
+
+    def _note(self, outcome: Outcome) -> None:
+        if outcome is None:
+            self._stats.publish_confirms += 1
+        elif isinstance(outcome, Returned):
+            self._stats.publish_returns += 1
 
 
 def in_windows(messages: Sequence[Outgoing], size: int) -> Iterator[list[Outgoing]]:
@@ -102,7 +114,7 @@ def is_loss(outgoing: Outgoing, outcome: Outcome) -> bool:
             size = _refused_size(outcome)
             return size is not None and size != len(outgoing.message.body)
         case _:
-            return isinstance(outcome, CONNECTION_EXCEPTIONS)
+            return outcome is not None and is_of_lost_connection(outcome)
 
 
 def error_of(outgoing: Outgoing, outcome: BaseException, seconds: float) -> PublishError:

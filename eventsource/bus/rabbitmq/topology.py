@@ -14,6 +14,9 @@ from eventsource.exceptions import EventBusError
 
 logger = logging.getLogger(__name__)
 
+_DELIVERIES = 20
+"""How often a message may come back before a quorum queue makes a dead letter of it; RabbitMQ 4 has it by default."""
+
 _LOOKS = 1_000_000
 """How often a dead letter may be looked at: each time counts as a delivery, and quorum queues give up after some."""
 
@@ -75,6 +78,8 @@ def _arguments_of(config: RabbitMQEventBusConfig) -> dict[str, Any]:
     if config.enable_dlq:
         arguments["x-dead-letter-exchange"] = config.dlq_exchange_name
         arguments["x-dead-letter-routing-key"] = config.queue_name
+        if config.queue_type == "quorum":
+            arguments["x-delivery-limit"] = _DELIVERIES
     return arguments
 
 
