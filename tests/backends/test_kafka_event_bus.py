@@ -24,7 +24,7 @@ IN_A_HURRY: dict[str, Any] = {
 
 
 def bus_at(address: str, prefix: str, *, consumer_group: str = "default", **options: Any) -> KafkaEventBus:
-    """Make a bus; its group has a name of its own, for members of one group disturb each other whatever they consume."""
+    """Make a bus whose group has a name of its own: members of one disturb each other, whatever they consume."""
     own = {"bootstrap_servers": address, "topic_prefix": prefix, "consumer_group": f"{prefix}-{consumer_group}"}
     return KafkaEventBus(KafkaEventBusConfig(**{**own, **IN_A_HURRY, **options}))
 

@@ -28,7 +28,9 @@ class Parcels(DeclarativeProjection):
 
 
 async def main(kafka_address: str, topic_prefix: str) -> None:
-    config = KafkaEventBusConfig(bootstrap_servers=kafka_address, topic_prefix=topic_prefix, consumer_group=topic_prefix)
+    config = KafkaEventBusConfig(
+        bootstrap_servers=kafka_address, topic_prefix=topic_prefix, consumer_group=topic_prefix
+    )
     async with KafkaEventBus(config) as bus:
         parcels = Parcels()
         bus.subscribe_all(parcels)

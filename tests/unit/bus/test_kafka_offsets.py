@@ -1,9 +1,13 @@
-"""Up to where a partition of Kafka is settled."""
+"""Up to where a partition of Kafka is settled, and when it is full."""
 
+import asyncio
+
+from aiokafka import ConsumerRecord, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eventsource.bus.kafka.offsets import Offsets
+from eventsource.bus.kafka.partitions import Partition
 
 
 def begun(*numbers: int) -> Offsets:
@@ -12,6 +16,17 @@ def begun(*numbers: int) -> Offsets:
     for number in numbers:
         offsets.begin(number)
     return offsets
+
+
+def record(offset: int) -> ConsumerRecord:
+    return ConsumerRecord("topic", 0, offset, 0, 0, b"key", b"value", None, 3, 5, ())
+
+
+def partition(span: int, *offsets: int) -> Partition:
+    """Return a partition of which the messages at *offsets* were fetched."""
+    partition = Partition(TopicPartition("topic", 0), span)
+    partition.add(map(record, offsets))
+    return partition
 
 
 def test_nothing_is_settled_before_a_message_has_come() -> None:
@@ -98,3 +113,63 @@ def test_nothing_is_skipped_and_nothing_is_held_back_for_nothing(data: st.DataOb
     behind = max((number + 1 for number in done if not waiting or number < waiting[0]), default=numbers[0])
     assert offsets.settled == behind
     assert offsets.span == (numbers[-1] - waiting[0] + 1 if waiting else 0)
+
+
+def test_a_partition_is_full_once_it_spans_as_much_as_it_may() -> None:
+    """Whatever was settled in between: all of it would be read again."""
+    full = partition(4, 7, 8, 9, 10)
+
+    full.offsets.settle(9)
+
+    assert full.is_full
+    assert not partition(4, 7, 8, 9).is_full
+
+
+def test_a_full_partition_has_room_again_at_half_of_that() -> None:
+    """Not before, or it would be paused again at once."""
+    full = partition(4, 7, 8, 9, 10)
+    rooms = []
+
+    for offset in (7, 8):
+        full.offsets.settle(offset)
+        rooms.append(full.has_room)
+
+    assert rooms == [False, True]
+
+
+def test_a_partition_of_one_message_at_a_time_has_room_when_it_is_settled() -> None:
+    """Half of one is none."""
+    full = partition(1, 7)
+    before = full.is_full, full.has_room
+
+    full.offsets.settle(7)
+
+    assert (before, full.has_room) == ((True, False), True)
+
+
+def test_what_was_fetched_and_not_settled_is_not_committed() -> None:
+    """The group's place is there already."""
+    assert partition(9, 7, 8).uncommitted is None
+
+
+def test_what_is_settled_is_committed_once() -> None:
+    """Until more is."""
+    one = partition(9, 7, 8)
+    one.offsets.settle(7)
+    before = one.uncommitted
+
+    one.committed = before
+
+    assert (before, one.uncommitted) == (8, None)
+
+
+async def test_messages_are_given_out_in_their_order() -> None:
+    """Whoever asks before they are there waits."""
+    one = partition(9, 7)
+    first = await one.next()
+    waiting = asyncio.create_task(one.next())
+    await asyncio.sleep(0)
+
+    one.add([record(8), record(9)])
+
+    assert [first.offset, (await waiting).offset, (await one.next()).offset] == [7, 8, 9]
