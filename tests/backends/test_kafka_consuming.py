@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from eventsource.bus.kafka import KafkaEventBus
 from eventsource.exceptions import NotConnectedError
@@ -37,11 +38,13 @@ def another(bus: KafkaEventBus, **changes: Any) -> KafkaEventBus:
     return KafkaEventBus(replace(bus.config, consumer_name="another", **changes))
 
 
-async def send(bus: KafkaEventBus, *messages: tuple[bytes | None, bytes | None, list[tuple[str, Any]]]) -> None:
+async def send(
+    bus: KafkaEventBus, *messages: tuple[bytes | None, bytes | None, list[tuple[str, Any]]], **options: Any
+) -> None:
     """Put keys, values and headers into the topic of *bus*, as somebody else might do."""
     async with AIOKafkaProducer(bootstrap_servers=bus.config.bootstrap_servers) as producer:
         for key, value, headers in messages:
-            await producer.send_and_wait(bus.config.topic_name, value, key, headers=headers)
+            await producer.send_and_wait(bus.config.topic_name, value, key, headers=headers, **options)
 
 
 def headers_of(event: Opened) -> list[tuple[str, bytes]]:
@@ -202,6 +205,23 @@ async def test_a_message_without_a_body_is_a_dead_letter(kafka_address: str, doo
         assert await recorder.received(event) == [event]
         (letter,) = await bus.get_dlq_messages()
         assert (letter["key"], letter["headers"]["dlq_reason"]) == ("key", "deserialization_error")
+
+
+async def test_a_message_from_a_time_that_cannot_be_is_handled(kafka_address: str, door: UUID) -> None:
+    """Some publish microseconds, which would be in the year 55,000."""
+    (event,) = opened(door, 1)
+    async with bus_at(kafka_address) as bus:
+        async with admin_at(kafka_address) as admin:
+            ever = {"message.timestamp.after.max.ms": str(2**63 - 1)}
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, bus.config.topic_name, ever)])
+        bus.subscribe(Opened, recorder := Recorder())
+        await consuming(bus)
+
+        await send(
+            bus, (b"key", event.model_dump_json().encode(), headers_of(event)), timestamp_ms=1_700_000_000_000_000
+        )
+
+        assert await recorder.received(event) == [event]
 
 
 async def test_messages_replayed_for_another_group_are_passed_over(kafka_address: str, door: UUID) -> None:

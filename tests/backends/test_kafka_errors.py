@@ -18,7 +18,7 @@ from services.kafka_buses import admin_at, configured, consuming, kafka_in, leav
 from services.processes import free_ports
 
 ENOUGH = 20.0
-"""Seconds within which everything has ended that is to end after a few; the time-outs that must not count are longer."""
+"""Seconds within which everything has ended that is to end soon; time-outs that must not count are longer."""
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 """Encrypted connections to Kafka, and those that ask who connects."""
 
+import asyncio
 import re
 import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +14,7 @@ from eventsource.bus.kafka import KafkaEventBus
 from eventsource.exceptions import BrokerConnectionError
 from eventsource.testing.event_bus_subject import Recorder
 from eventsource.testing.events import Opened, opened
+from services.certificates import certify
 from services.kafka import PASSWORD, USER, Kafka
 from services.kafka_buses import bus_at, configured, consuming, kafka_in, leaving_nothing, topics
 
@@ -41,17 +44,17 @@ def secured(broker: Kafka, protocol: str, **options: Any) -> dict[str, Any]:
 async def test_a_secured_broker_is_published_to_and_consumed_from(broker: Kafka, protocol: str, door: UUID) -> None:
     """Dead letters are read and replayed by the same means."""
     config = configured("", **secured(broker, protocol), max_retries=0)
-    async with leaving_nothing(), topics(configured(broker.address, topic_prefix=config.topic_prefix)):
-        async with KafkaEventBus(config) as bus:
-            bus.subscribe(Opened, recorder := FailingOnce())
-            await consuming(bus)
+    plain = configured(broker.address, topic_prefix=config.topic_prefix)
+    async with leaving_nothing(), topics(plain), KafkaEventBus(config) as bus:
+        bus.subscribe(Opened, recorder := FailingOnce())
+        await consuming(bus)
 
-            await bus.publish(events := opened(door, 2))
-            await recorder.received(events[1])
-            await bus.replay_dlq_message(0, 0)
+        await bus.publish(events := opened(door, 2))
+        await recorder.received(events[1])
+        await bus.replay_dlq_message(0, 0)
 
-            assert await recorder.received(*events) == [events[1], events[0]]
-            assert [letter["payload"]["number"] for letter in await bus.get_dlq_messages()] == [1]
+        assert await recorder.received(*events) == [events[1], events[0]]
+        assert [letter["payload"]["number"] for letter in await bus.get_dlq_messages()] == [1]
 
 
 async def test_a_broker_that_is_not_trusted_is_not_talked_to(broker: Kafka) -> None:
@@ -59,7 +62,7 @@ async def test_a_broker_that_is_not_trusted_is_not_talked_to(broker: Kafka) -> N
     bus = KafkaEventBus(configured("", **secured(broker, "SSL", ssl_cafile=None)))
 
     async with leaving_nothing():
-        with pytest.raises(BrokerConnectionError, match="by SSL .*check the address, the protocol"):
+        with pytest.raises(BrokerConnectionError, match=r"by SSL .*check the address, the protocol"):
             await bus.connect()
 
     assert (bus.is_connected, bus.stats.connection_errors) == (False, 1)
@@ -126,6 +129,21 @@ async def test_a_client_connects_by_the_context_that_it_would_show(broker: Kafka
     assert context.get_ca_certs()
     async with bus_at(broker.address) as plain, KafkaEventBus(config) as bus:
         assert (plain.is_connected, bus.is_connected) == (True, True)
+
+
+async def test_a_client_shows_its_certificate(start_kafka: Callable[..., Kafka], tmp_path: Path, door: UUID) -> None:
+    """Where the broker wants one; without it there is no connection."""
+    certificate, key = await asyncio.to_thread(certify, tmp_path)
+    trust = {"ssl.truststore.type": "PEM", "ssl.truststore.location": str(certificate)}
+    broker = await asyncio.to_thread(start_kafka, protocols=("SSL",), settings={"ssl.client.auth": "required", **trust})
+    shown = {"ssl_certfile": str(certificate), "ssl_keyfile": str(key)}
+
+    async with KafkaEventBus(configured("", **secured(broker, "SSL", **shown))) as bus:
+        await bus.publish(opened(door, 1))
+    with pytest.raises(BrokerConnectionError):
+        await KafkaEventBus(configured("", **secured(broker, "SSL"))).connect()
+
+    assert bus.stats.events_published == 1
 
 
 class FailingOnce(Recorder):

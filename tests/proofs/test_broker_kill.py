@@ -21,7 +21,7 @@ def test_nothing_is_missing_after_the_only_consumer_was_killed(
     group: Group, size: Callable[[int, int], int], report: Callable[[str], None]
 ) -> None:
     """Its successor goes on with what was not settled, in the order of the aggregates."""
-    events, kills = size(2_000, 20_000), size(3, 20)
+    events, kills = size(1_000, 20_000), size(3, 20)
     group.join()
     group.await_members()
 

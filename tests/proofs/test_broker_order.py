@@ -22,7 +22,7 @@ def test_the_order_of_each_aggregate_holds_whoever_comes_and_goes(
     group: Group, size: Callable[[int, int], int], report: Callable[[str], None]
 ) -> None:
     """None is begun before the one before it was done, nor while another member is at one of its aggregate."""
-    events = size(3_000, 20_000)
+    events = size(2_000, 20_000)
     changes = [kill_while_two_join, leave, kill_and_replace, leave_and_replace] * size(1, 6)
     group.join(2)
     group.await_members()

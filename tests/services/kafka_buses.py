@@ -62,13 +62,22 @@ async def bus_at(address: str, *, partitions: int = 1, **options: Any) -> AsyncI
 
 
 @asynccontextmanager
-async def topics(config: KafkaEventBusConfig, partitions: int = 1, **settings: str) -> AsyncIterator[None]:
-    """Have a bus's topics at the broker, with *settings*; in the end they are not there any more."""
-    names = [config.topic_name, config.dlq_topic_name]
+async def topics(
+    config: KafkaEventBusConfig,
+    partitions: int = 1,
+    *,
+    largest: int = 1_048_588,
+    largest_dead_letter: int | None = None,
+) -> AsyncIterator[None]:
+    """Have a bus's topics at the broker, which take so many bytes at once; in the end they are not there any more."""
+    limits = {config.topic_name: largest, config.dlq_topic_name: largest_dead_letter or largest}
+    new = [
+        NewTopic(name, partitions, 1, topic_configs={"max.message.bytes": str(size)}) for name, size in limits.items()
+    ]
     async with admin_at(config.bootstrap_servers) as admin:
-        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings) for name in names])
+        await admin.create_topics(new)
         yield
-        await admin.delete_topics(names)
+        await admin.delete_topics([*limits])
 
 
 @asynccontextmanager
@@ -92,12 +101,15 @@ async def consuming(bus: KafkaEventBus) -> KafkaEventBus:
 async def records_in(address: str, topic: str) -> list[ConsumerRecord]:
     """Return what is in *topic*, as the driver reads it, one partition after the other."""
     found: dict[TopicPartition, list[ConsumerRecord]] = {}
-    async with AIOKafkaConsumer(topic, bootstrap_servers=address, fetch_max_wait_ms=10) as consumer:
-        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
-        ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        while any([await consumer.position(each) < ends[each] for each in partitions]):
-            for partition, records in (await consumer.getmany(*partitions, timeout_ms=100)).items():
+    reader = AIOKafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest", fetch_max_wait_ms=10)
+    async with admin_at(address) as admin:
+        (description,) = await admin.describe_topics([topic])
+    partitions = sorted(TopicPartition(topic, each["partition"]) for each in description["partitions"])
+    reader.assign(partitions)
+    async with reader:
+        ends = await reader.end_offsets(partitions)
+        while any([await reader.position(each) < ends[each] for each in partitions]):
+            for partition, records in (await reader.getmany(*partitions, timeout_ms=100)).items():
                 found.setdefault(partition, []).extend(records)
     return [record for partition in partitions for record in found.get(partition, ())]
 
@@ -131,8 +143,10 @@ async def leaving_nothing() -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda loop, context: unclosed.append(context["message"]))
     yield
+    left = asyncio.all_tasks() - before
+    if left:
+        _, left = await asyncio.wait(left, timeout=1)  # those of a server that is told that the client has gone
     gc.collect()
-    await asyncio.sleep(0)
     loop.set_exception_handler(None)
-    assert asyncio.all_tasks() - before == set()
+    assert left == set()
     assert unclosed == []
