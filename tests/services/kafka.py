@@ -96,7 +96,9 @@ class Kafka(Server):
         if not properties.exists():
             properties.write_text(self._configuration())
             identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            packages.run(*_program("kafka.tools.StorageTool"), "format", "-t", identity, "-c", str(properties))
+            packages.run(
+                *_program("kafka.tools.StorageTool"), "format", f"--cluster-id={identity}", "-c", str(properties)
+            )
         self._begin(*_program("kafka.Kafka", "-Xmx512m"), properties)
 
     def _configuration(self) -> str:
