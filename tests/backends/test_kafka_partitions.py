@@ -207,7 +207,7 @@ async def test_a_paused_partition_goes_on_after_a_rebalance(kafka_address: str, 
             other.start_consuming_in_background()
         await until(lambda: bus.stats.rebalance_count == 1)
         gate.open.set()
-        await has_committed(bus.config, {0: 1500})
+        await has_committed(bus.config, {0: 1500, 1: 0})
 
         assert [event.number for event in gate.events if isinstance(event, Opened)] == list(range(1, 1501))
 
@@ -249,3 +249,17 @@ async def test_a_member_without_a_partition_takes_over_when_somebody_leaves(
         await busy.publish(events := opened(door, 3))
 
         assert await recorder.received(*events) == events
+
+
+async def test_a_group_that_began_at_the_end_misses_nothing_while_it_is_away(kafka_address: str, door: UUID) -> None:
+    """Where it has begun is committed, though no message has come."""
+    async with bus_at(kafka_address, auto_offset_reset="latest") as bus:
+        await consuming(bus)
+        await bus.stop_consuming()
+        (event,) = opened(door, 1)
+        await bus.publish([event])
+        bus.subscribe(Opened, recorder := Recorder())
+
+        await consuming(bus)
+
+        assert await recorder.received(event) == [event]

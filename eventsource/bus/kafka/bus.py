@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 KAFKA_AVAILABLE = find_spec("aiokafka") is not None
 """Whether the driver is installed."""
 
+_LEAVING = 5.0
+"""Seconds that a consumer has, once it is cancelled, to take leave of brokers that do not answer."""
+
 
 class KafkaEventBus(BrokerEventBus):
     """
@@ -192,6 +195,8 @@ class KafkaEventBus(BrokerEventBus):
         self._logger.info("Connected to Kafka")
 
     async def _disconnect(self) -> None:
+        if self.is_consuming and self._consumption is not None:  # it was cancelled
+            await asyncio.wait({self._consumption}, timeout=_LEAVING)
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.wait({self._refreshing})

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -28,6 +28,8 @@ _MOST_RECORDS = 500
 _COMMIT_INTERVAL = 0.1
 _COMMIT_TIMEOUT = 5.0
 _LAST_COMMIT_TIMEOUT = 1.0
+_GIVING_UP = 0.05
+"""Seconds in which a commit notices that its connection is closed, and before it would look for another one."""
 _LAG_TIMEOUT = 5.0
 
 
@@ -66,6 +68,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._settled = asyncio.Event()
         self._finishing = asyncio.Lock()
         self._committing = asyncio.Lock()
+        self._commitment: asyncio.Task[None] | None = None
         self._poller: asyncio.Task[None] | None = None
         self._leaving: list[Partition] = []
         self._is_ending = False
@@ -155,9 +158,16 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         """End whatever still goes on; where there was no time to finish, commit at least what is settled."""
         self._is_ending = True
         self._left.request(0)
-        await self._commit([*self._partitions.values(), *self._leaving], seconds=_LAST_COMMIT_TIMEOUT)
-        await stop(self._consumer)  # ends the look for new messages, too, which must not be cancelled
-        tasks = [*self._feeders.values(), *([self._poller] if self._poller else [])]
+        async with AsyncExitStack() as ending:  # the driver may cancel what it does itself
+            ending.push_async_callback(self._end_tasks)
+            ending.push_async_callback(stop, self._consumer)  # ends the look for new messages, too
+            await self._commit([*self._partitions.values(), *self._leaving], seconds=_LAST_COMMIT_TIMEOUT)
+
+    async def _end_tasks(self) -> None:
+        """End what goes on without a consumer; a look for new messages must not be cancelled before."""
+        if self._commitment is not None:
+            await asyncio.wait({self._commitment}, timeout=_GIVING_UP)
+        tasks = [*self._feeders.values(), *(each for each in (self._poller, self._commitment) if each is not None)]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -233,13 +243,21 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             return
         try:
             offsets = {each.topic_partition: offset for each, offset in wanted.items()}
-            await bounded(self._consumer.commit(offsets), seconds)
+            await bounded(self._commit_in_turn(offsets), seconds)
         except (KafkaError, TimeoutError, BrokerConnectionError) as error:
             logger.warning("Offsets were not committed, and will be later: %r", error)
             self._settled.set()
         else:
             for each, offset in wanted.items():
                 each.committed = offset
+
+    async def _commit_in_turn(self, offsets: dict[TopicPartition, int]) -> None:
+        """Commit *offsets*, after what was committed before; whoever is cancelled leaves it to be answered."""
+        if self._commitment is not None:
+            await asyncio.wait({self._commitment})
+        self._commitment = asyncio.create_task(self._consumer.commit(offsets))
+        self._commitment.add_done_callback(_forget)
+        await asyncio.shield(self._commitment)  # the driver lets go of a cancelled request, but not of its failure
 
     async def _lag(self) -> dict[int, int]:
         partitions = list(self._partitions.values())
@@ -254,10 +272,17 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         }
 
     async def _find_positions(self) -> None:
-        """Return when it is known where reading begins; if that is the end, nothing is missed that comes afterwards."""
+        """
+        Return when it is known where reading begins, and have that committed.
+
+        If it is the end, nothing is missed that comes afterwards, even if the next one begins before a message was.
+        """
         try:
             for partition in tuple(self._partitions.values()):
-                await self._position(partition)
+                position = await self._position(partition)
+                if partition.offsets.settled is None:
+                    partition.offsets.settled = position
+            self._settled.set()
         except (KafkaError, TimeoutError, BrokerConnectionError) as error:
             logger.warning("It is not known yet where reading begins: %r", error)
 
@@ -276,6 +301,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             return
         if not self._failure.done():
             self._failure.set_exception(error)
+
+
+def _forget(commitment: "asyncio.Task[None]") -> None:
+    if not commitment.cancelled():
+        commitment.exception()  # whoever wanted to know has asked
 
 
 def _consumer(config: KafkaEventBusConfig) -> AIOKafkaConsumer:

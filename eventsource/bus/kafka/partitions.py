@@ -43,7 +43,7 @@ class Partition:
     def add(self, records: Iterable[ConsumerRecord]) -> None:
         """Take what was fetched."""
         for record in records:
-            if self.committed is None:
+            if self.offsets.settled is None:
                 self.committed = record.offset  # nothing is settled yet
             self.offsets.begin(record.offset)
             self._fetched.append(record)

@@ -221,7 +221,11 @@ class Publisher:
                 event_id,
             )
         if isinstance(error, MessageSizeTooLargeError) and message is not None:
-            return _too_large(message, f"topic {topic!r} takes fewer; set max_request_size to its max.message.bytes")
+            return _too_large(
+                message,
+                f"topic {topic!r} takes fewer in a batch; "
+                "set max_request_size to its max.message.bytes, and batch_size to no more",
+            )
         if isinstance(error, TimeoutError | KafkaTimeoutError | RequestTimedOutError):
             return PublishTimeoutError(
                 f"Kafka at {self._config.bootstrap_servers} has not confirmed event {event_id} within {seconds:g} s; "
