@@ -86,7 +86,7 @@ async def admin_at(address: str) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=address)
     try:
         await admin.start()
-        while (await admin.describe_cluster())["controller_id"] < 0:  # it has just begun, and takes no orders yet
+        while (await admin.describe_cluster())["controller_id"] < 0:  # noqa: ASYNC110 - it has just begun, and takes no orders yet
             await asyncio.sleep(0.05)
         yield admin
     finally:
