@@ -1,9 +1,23 @@
 """Telling a task that is cancelled from a `CancelledError` that something inside it has raised."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 def is_being_cancelled() -> bool:
     """Tell whether somebody has asked the current task to end."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def unless_cancelled_within(action: Awaitable[Result], failure: Callable[[], Exception]) -> Result:
+    """Return what *action* returns; raise *failure* if it is cancelled and the current task is not."""
+    try:
+        return await action
+    except asyncio.CancelledError as error:
+        if is_being_cancelled():
+            raise
+        raise failure() from error

@@ -3,17 +3,27 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Coroutine, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, Self, TypeVar
 
-from eventsource.cancellation import is_being_cancelled
+from eventsource.cancellation import is_being_cancelled, unless_cancelled_within
 from eventsource.exceptions import EventBusError
 from eventsource.retry import RetryPolicy
 
 Message = TypeVar("Message")
+
+
+def _cancelled(what: str) -> Callable[[], EventBusError]:
+    return lambda: EventBusError(f"{what} was cancelled, but not the consumer")
+
+
+HANDLER_CANCELLED = _cancelled("the handler")
+"""Makes the error of a handler that was cancelled by itself."""
+_KEEPING_CANCELLED = _cancelled("keeping the dead letter")
+_SETTLEMENT_CANCELLED = _cancelled("the settlement")
 
 
 class Consumption(ABC, Generic[Message]):
@@ -223,20 +233,20 @@ class Lanes(Generic[Message]):
         while (error := await self._attempt(item, number)) is not None:
             if not self._policy.should_retry(number, error):
                 letter = self._consumption.dead_letter(item.message, error, number + 1)
-                await _unless_cancelled_within(letter, "keeping the dead letter")
+                await unless_cancelled_within(letter, _KEEPING_CANCELLED)
                 break
             if item.is_last_attempt:
                 raise _GivenUpError
             item.is_idle = True
             await asyncio.sleep(self._policy.get_backoff(number))
             number += 1
-        await _unless_cancelled_within(self._consumption.settle(item.message), "the settlement")
+        await unless_cancelled_within(self._consumption.settle(item.message), _SETTLEMENT_CANCELLED)
 
     async def _attempt(self, item: _Item[Message], number: int) -> Exception | None:
         async with self._slots:
             item.is_begun, item.is_idle = True, False
             try:
-                await _unless_cancelled_within(self._consumption.attempt(item.message, number), "the handler")
+                await unless_cancelled_within(self._consumption.attempt(item.message, number), HANDLER_CANCELLED)
             except Exception as error:  # whatever the handler raises, the policy decides
                 if is_being_cancelled():
                     raise _GivenUpError from error
@@ -286,16 +296,6 @@ class Lanes(Generic[Message]):
             raise EventBusError("nothing is handled any more: the consumer has ended")
         if self.failure.done():
             self.failure.result()
-
-
-async def _unless_cancelled_within(action: Coroutine[object, object, None], name: str) -> None:
-    """Do *action*; raise an `EventBusError` if it is cancelled and the current task is not."""
-    try:
-        await action
-    except asyncio.CancelledError as error:
-        if is_being_cancelled():
-            raise
-        raise EventBusError(f"{name} was cancelled, but not the consumer") from error
 
 
 async def _cancel(tasks: "set[asyncio.Task[None]]") -> None:
