@@ -12,8 +12,8 @@ from eventsource.bus.consuming import ConsumingEventBus
 from eventsource.bus.operations import Publish
 from eventsource.bus.serializing import EventSerializer
 from eventsource.bus.statistics import BrokerStats
-from eventsource.bus.stopping import Stop
-from eventsource.cancellation import is_being_cancelled
+from eventsource.bus.stopping import Stop, running
+from eventsource.cancellation import is_being_cancelled, unless_cancelled_within
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import BrokerConnectionError, EventBusError, EventSourceError, NotConnectedError
 from eventsource.retry import RetryConfig, RetryPolicy, calculate_backoff
@@ -128,7 +128,7 @@ class BrokerEventBus(ConsumingEventBus):
         """
         if self.is_consuming:
             raise RuntimeError(f"{self._consumer} is consuming already: call stop_consuming() first")
-        self._check_may_consume()
+        self._check_open()
         self._stop = Stop()
         self._has_begun = False
         self._delivering = asyncio.Event()  # a new one, for it may be another event loop
@@ -148,12 +148,8 @@ class BrokerEventBus(ConsumingEventBus):
         """
         if self._consumption is None:
             raise NotConnectedError(f"{self._consumer} does not consume: call start_consuming_in_background() first")
-        delivering = asyncio.create_task(self._delivering.wait())
-        try:
-            async with asyncio.timeout(timeout):
-                await asyncio.wait({delivering, self._consumption}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            delivering.cancel()
+        async with running(self._delivering.wait()) as delivering, asyncio.timeout(timeout):
+            await asyncio.wait({delivering, self._consumption}, return_when=asyncio.FIRST_COMPLETED)
         if self._consumption.done():
             if not self._consumption.cancelled():
                 self._consumption.result()
@@ -202,9 +198,6 @@ class BrokerEventBus(ConsumingEventBus):
 
         Call `_note_delivering` once the broker delivers. Raise whatever ends the session before.
         """
-
-    def _check_may_consume(self) -> None:
-        self._check_open()
 
     async def _begin(self, publish: Publish) -> None:
         if not publish.background:
@@ -264,19 +257,16 @@ class BrokerEventBus(ConsumingEventBus):
         """Run a session, and return what has ended it before its time."""
         settled = self._stats.settled
         try:
-            await self._run_session(stop)
-        except asyncio.CancelledError as error:
-            if is_being_cancelled():
-                raise
-            lost = BrokerConnectionError(f"{self._consumer} has lost its connection")
-            lost.__cause__ = error
-            return lost
+            await unless_cancelled_within(self._run_session(stop), self._lost)
         except Exception as error:  # whatever it was, the next session may do better
             return error
         finally:
             self._delivering.clear()
             self._has_settled = self._stats.settled > settled
         return None
+
+    def _lost(self) -> BrokerConnectionError:
+        return BrokerConnectionError(f"{self._consumer} has lost its connection")
 
     def _note_delivering(self) -> None:
         """Note that the broker has taken this consumer in, for the first time or once more."""

@@ -1,23 +1,29 @@
 """From a message to the handlers of its event."""
 
-import asyncio
 import logging
 from abc import abstractmethod
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from typing import TypeAlias
 
 from eventsource.ambient import set_during
 from eventsource.bus.interface import EventBus
+from eventsource.bus.lanes import HANDLER_CANCELLED
 from eventsource.bus.messages import Received
 from eventsource.bus.operations import Consume, DeadLetter, Dispatch
 from eventsource.bus.serializing import EventSerializer
 from eventsource.bus.statistics import BrokerStats
-from eventsource.cancellation import is_being_cancelled
+from eventsource.cancellation import is_being_cancelled, unless_cancelled_within
 from eventsource.events.base import DomainEvent
 from eventsource.events.registry import EventTypeNotFoundError
-from eventsource.exceptions import DeserializationError, EventBusError
+from eventsource.exceptions import DeserializationError
 from eventsource.handlers.adapter import HandlerAdapter
 from eventsource.headers import headers_in_hand
 from eventsource.retry import RetryPolicy
+
+Attempt: TypeAlias = Callable[[Received, int], Awaitable[None]]
+Bury: TypeAlias = Callable[[Received, Exception, int], Awaitable[None]]
+"""What a session is given to do with a message: `ConsumingEventBus._attempt` and `_bury`."""
 
 MAX_RETRIES_EXCEEDED = "max_retries_exceeded"
 DESERIALIZATION_ERROR = "deserialization_error"
@@ -39,7 +45,7 @@ class ConsumingEventBus(EventBus):
         self._logger = logging.getLogger(type(self).__module__)
         self._stats = stats
         self._serializer = serializer
-        self._policy = policy
+        self._policy = UnlessUnreadable(policy)
         self._enable_dlq = enable_dlq
         self._without_handlers: set[type[DomainEvent]] = set()
 
@@ -102,11 +108,11 @@ class ConsumingEventBus(EventBus):
         failures: list[Exception] = []
         for handler in dispatch.handlers:
             try:
-                await self._call(handler, dispatch.event)
-            except (Exception, asyncio.CancelledError) as error:  # it is raised when the others were called
+                await unless_cancelled_within(self._call(handler, dispatch.event), HANDLER_CANCELLED)
+            except Exception as error:  # it is raised when the others were called
                 if is_being_cancelled():
                     raise
-                failures.append(_failure(error))
+                failures.append(error)
             else:
                 dispatch.remain = tuple(each for each in dispatch.remain if each is not handler)
         if len(failures) == 1:
@@ -163,15 +169,6 @@ class UnlessUnreadable:
     def should_retry(self, attempt: int, error: Exception) -> bool:
         """Tell whether to try again after *attempt* failed with *error*."""
         return not isinstance(error, DeserializationError) and self._policy.should_retry(attempt, error)
-
-
-def _failure(error: BaseException) -> Exception:
-    """Return *error*, or what stands for a cancellation that concerns the handler alone."""
-    if isinstance(error, Exception):
-        return error
-    failure = EventBusError("the handler was cancelled, but not the consumer")
-    failure.__cause__ = error
-    return failure
 
 
 def _facts(message: Received) -> dict[str, object]:

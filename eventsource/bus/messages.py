@@ -71,10 +71,20 @@ class UniqueNames(dict[str, Value]):
 
 def describing(event: DomainEvent, event_type: str) -> Iterator[tuple[str, Any]]:
     """Yield names and values of the headers that describe *event*, which was written as an *event_type*."""
+    yield from identifying(event, event_type)
+    yield from relating(event)
+
+
+def identifying(event: DomainEvent, event_type: str) -> Iterator[tuple[str, Any]]:
+    """Yield those that say what *event* is."""
     yield EVENT_TYPE, event_type
     yield "aggregate_id", str(event.aggregate_id)
     yield "aggregate_type", event.aggregate_type
     yield "aggregate_version", event.aggregate_version
-    for name in ("correlation_id", "causation_id", "tenant_id", "actor_id"):
+
+
+def relating(event: DomainEvent) -> Iterator[tuple[str, Any]]:
+    """Yield those that say what *event* belongs to, as far as it belongs to something."""
+    for name in ("correlation_id", "tenant_id", "causation_id", "actor_id"):
         if (value := getattr(event, name)) is not None:
             yield name, str(value)

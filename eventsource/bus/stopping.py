@@ -52,5 +52,10 @@ async def running(coroutine: Coroutine[Any, Any, Value]) -> "AsyncIterator[async
     finally:
         task.cancel()
         await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # whoever wanted to know has asked
+        forget(task)
+
+
+def forget(done: "asyncio.Future[Any]") -> None:
+    """Take note of how something has ended, which asyncio would report else: whoever wanted to know has asked."""
+    if not done.cancelled():
+        done.exception()

@@ -10,8 +10,17 @@ import pytest
 from eventsource.bus.broker import BrokerEventBus
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import EventBusError, NotConnectedError
-from eventsource.testing.broker_subject import SOON, BrokerSubject, Failing, MakeBus, consuming, ended, idle
-from eventsource.testing.event_bus_subject import PATIENCE, Gate, Recorder
+from eventsource.testing.broker_subject import (
+    SOON,
+    BrokerSubject,
+    Failing,
+    MakeBus,
+    busy_and_idle,
+    consuming,
+    ended,
+    idle,
+)
+from eventsource.testing.event_bus_subject import PATIENCE, Recorder
 from eventsource.testing.events import Opened, opened
 
 
@@ -38,14 +47,8 @@ class ConsumingContract(BrokerSubject):
 
     async def test_a_consumer_that_stops_finishes_what_is_in_hand(self, make_bus: MakeBus, door: UUID) -> None:
         """It is settled when that is done, so that nobody gets it again."""
-        first, second = make_bus(), make_bus()
-        gate, recorder = Gate(), Recorder()
-        first.subscribe(Opened, gate)
-        second.subscribe(Opened, recorder)
-        await consuming(first)
         event, last = opened(door, 2)
-        await first.publish([event])
-        await asyncio.wait_for(gate.entered.wait(), PATIENCE)
+        (first, gate), (second, recorder) = await busy_and_idle(make_bus, [event])
 
         stopping = asyncio.create_task(first.stop_consuming())
         await idle()

@@ -8,8 +8,8 @@ import pytest
 
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import NotConnectedError
-from eventsource.testing.broker_subject import BrokerSubject, MakeBus, consuming, ended, idle
-from eventsource.testing.event_bus_subject import PATIENCE, Gate, Recorder
+from eventsource.testing.broker_subject import BrokerSubject, MakeBus, busy_and_idle, consuming, ended, idle
+from eventsource.testing.event_bus_subject import PATIENCE, Recorder
 from eventsource.testing.events import Opened, opened
 
 
@@ -18,14 +18,8 @@ class EndingContract(BrokerSubject):
 
     async def test_what_shutdown_has_finished_comes_to_nobody_again(self, make_bus: MakeBus, door: UUID) -> None:
         """The event in hand is handled and settled before the bus disconnects."""
-        first, second = make_bus(), make_bus()
-        gate, recorder = Gate(), Recorder()
-        first.subscribe(Opened, gate)
-        second.subscribe(Opened, recorder)
-        await consuming(first)
         event, last = opened(door, 2)
-        await first.publish([event])
-        await asyncio.wait_for(gate.entered.wait(), PATIENCE)
+        (first, gate), (second, recorder) = await busy_and_idle(make_bus, [event])
 
         closing = asyncio.create_task(first.shutdown(PATIENCE))
         await idle()
@@ -39,14 +33,8 @@ class EndingContract(BrokerSubject):
 
     async def test_what_shutdown_cannot_finish_comes_to_the_next_member(self, make_bus: MakeBus, door: UUID) -> None:
         """A handler that takes too long is cancelled, and its event is not settled."""
-        first, second = make_bus(), make_bus()
-        gate, recorder = Gate(), Recorder()
-        first.subscribe(Opened, gate)
-        second.subscribe(Opened, recorder)
-        await consuming(first)
         events: list[DomainEvent] = [*opened(door, 2)]
-        await first.publish(events)
-        await asyncio.wait_for(gate.entered.wait(), PATIENCE)
+        (first, gate), (second, recorder) = await busy_and_idle(make_bus, events)
 
         await asyncio.wait_for(first.shutdown(0.01), PATIENCE)
         await consuming(second)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID, uuid4
@@ -12,7 +12,8 @@ import pytest
 from eventsource.bus.broker import BrokerEventBus
 from eventsource.events.base import DomainEvent
 from eventsource.headers import current_headers
-from eventsource.testing.event_bus_subject import PATIENCE, Recorder
+from eventsource.testing.event_bus_subject import PATIENCE, Gate, Recorder
+from eventsource.testing.events import Opened
 
 SOON = 0.01
 """Seconds after which a message is tried again for the first time."""
@@ -90,6 +91,24 @@ async def consuming(*buses: BrokerEventBus) -> None:
             await bus.connect()
         bus.start_consuming_in_background()
         await bus.wait_until_consuming(PATIENCE)
+
+
+async def busy_and_idle(
+    make_bus: MakeBus, events: Sequence[DomainEvent]
+) -> tuple[tuple[BrokerEventBus, Gate], tuple[BrokerEventBus, Recorder]]:
+    """
+    Return two members of a group, each with its handler, once *events* are published.
+
+    The first has one of them in hand, which waits at the gate; the second is not connected yet.
+    """
+    first, second = make_bus(), make_bus()
+    gate, recorder = Gate(), Recorder()
+    first.subscribe(Opened, gate)
+    second.subscribe(Opened, recorder)
+    await consuming(first)
+    await first.publish(events)
+    await asyncio.wait_for(gate.entered.wait(), PATIENCE)
+    return (first, gate), (second, recorder)
 
 
 class Failing(Recorder):

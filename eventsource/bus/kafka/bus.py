@@ -7,12 +7,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from eventsource.bus.broker import BrokerEventBus
-from eventsource.bus.consuming import UnlessUnreadable
 from eventsource.bus.kafka.config import KafkaEventBusConfig
 from eventsource.bus.kafka.errors import KafkaNotAvailableError
 from eventsource.bus.kafka.statistics import KafkaEventBusStats
-from eventsource.bus.lanes import Consumption
-from eventsource.bus.messages import Address, Received, Server
+from eventsource.bus.messages import Address, Server
 from eventsource.bus.operations import DeadLetter, RefreshConsumption
 from eventsource.bus.serializing import EventSerializer
 from eventsource.bus.stopping import Stop
@@ -52,6 +50,8 @@ class KafkaEventBus(BrokerEventBus):
     system: ClassVar[str] = "kafka"
     concurrent_publications: ClassVar[int] = 100
 
+    _stats: KafkaEventBusStats
+
     def __init__(
         self,
         config: KafkaEventBusConfig | None = None,
@@ -61,11 +61,10 @@ class KafkaEventBus(BrokerEventBus):
         if not KAFKA_AVAILABLE:
             raise KafkaNotAvailableError
         self._config = config = config or KafkaEventBusConfig()
-        self._kafka_stats = KafkaEventBusStats()
         super().__init__(
-            stats=self._kafka_stats,
+            stats=KafkaEventBusStats(),
             serializer=serializer or EventSerializer(event_registry),
-            policy=UnlessUnreadable(config.retry_policy),
+            policy=config.retry_policy,
             enable_dlq=config.enable_dlq,
             shutdown_timeout=config.shutdown_timeout,
             consumer=f"kafka-consumer-{config.consumer_name}",
@@ -87,7 +86,7 @@ class KafkaEventBus(BrokerEventBus):
     @property
     def stats(self) -> KafkaEventBusStats:
         """What was counted so far."""
-        return self._kafka_stats
+        return self._stats
 
     @property
     def is_connected(self) -> bool:
@@ -176,11 +175,11 @@ class KafkaEventBus(BrokerEventBus):
 
     def record_reconnection(self) -> None:
         """Count a consumer that has begun again."""
-        self._kafka_stats.reconnections += 1
+        self._stats.reconnections += 1
 
     def record_rebalance(self) -> None:
         """Count partitions that were taken from this consumer."""
-        self._kafka_stats.rebalance_count += 1
+        self._stats.rebalance_count += 1
 
     def _check_open(self) -> None:
         super()._check_open()
@@ -218,7 +217,8 @@ class KafkaEventBus(BrokerEventBus):
         await self._check_topics()
         self._membership = Membership(
             self._config,
-            lambda membership: _Handled(self, membership),
+            self._attempt,
+            self._bury,
             self._policy,
             on_assigned=self._note_delivering,
             on_rebalance=self.record_rebalance,
@@ -257,23 +257,6 @@ class KafkaEventBus(BrokerEventBus):
         self._writer = Writer(self._serializer, self._config.topic_name, self._config.max_request_size)
         self._publisher = Publisher(self._config)
         self._dead_letters = DeadLetterTopic(self._config, self._publisher)
-
-
-class _Handled(Consumption[Received]):
-    """What the bus does with the messages of one membership."""
-
-    def __init__(self, bus: KafkaEventBus, membership: "Membership") -> None:
-        self._bus = bus
-        self._membership = membership
-
-    async def attempt(self, message: Received, number: int) -> None:
-        await self._bus._attempt(message, number)
-
-    async def dead_letter(self, message: Received, error: Exception, attempts: int) -> None:
-        await self._bus._bury(message, error, attempts)
-
-    async def settle(self, message: Received) -> None:
-        self._membership.settle(message)
 
 
 def _server_of(bootstrap_servers: str) -> Server:

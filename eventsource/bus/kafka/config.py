@@ -150,27 +150,22 @@ class KafkaEventBusConfig:
         """When a message that has failed is tried again."""
         return ExponentialBackoffRetryPolicy(self._retrying())
 
-    def create_ssl_context(self) -> Any:
-        """Return the TLS context (`ssl.SSLContext`) that connections are made with; None without TLS."""
-        return self.security.ssl_context()
-
-    def get_producer_config(self) -> dict[str, Any]:
-        """Return the settings of the producer by the names that Kafka's clients give them."""
+    @property
+    def producer_settings(self) -> dict[str, Any]:
+        """The settings of the producer, without those of its connections."""
         return {
-            "bootstrap_servers": self.bootstrap_servers,
             "acks": self.acks,
             "compression_type": self.compression_type,
             "max_batch_size": self.batch_size,
             "linger_ms": self.linger_ms,
             "max_request_size": self.max_request_size,
             "enable_idempotence": self.acks == "all",
-            **self.security.settings(),
         }
 
-    def get_consumer_config(self) -> dict[str, Any]:
-        """Return the settings of the consumer by the names that Kafka's clients give them."""
+    @property
+    def consumer_settings(self) -> dict[str, Any]:
+        """The settings of the consumer, without those of its connections."""
         return {
-            "bootstrap_servers": self.bootstrap_servers,
             "group_id": self.consumer_group,
             "client_id": self.consumer_name,
             "auto_offset_reset": self.auto_offset_reset,
@@ -179,8 +174,19 @@ class KafkaEventBusConfig:
             "max_poll_interval_ms": self.max_poll_interval_ms,
             "rebalance_timeout_ms": self.rebalance_timeout_ms,
             "enable_auto_commit": False,
-            **self.security.settings(),
         }
+
+    def create_ssl_context(self) -> Any:
+        """Return the TLS context (`ssl.SSLContext`) that connections are made with; None without TLS."""
+        return self.security.ssl_context()
+
+    def get_producer_config(self) -> dict[str, Any]:
+        """Return the settings of the producer by the names that Kafka's clients give them."""
+        return {"bootstrap_servers": self.bootstrap_servers, **self.producer_settings, **self.security.settings()}
+
+    def get_consumer_config(self) -> dict[str, Any]:
+        """Return the settings of the consumer by the names that Kafka's clients give them."""
+        return {"bootstrap_servers": self.bootstrap_servers, **self.consumer_settings, **self.security.settings()}
 
     def get_sanitized_config(self) -> dict[str, Any]:
         """Return what may be logged: no password, no place of a key."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from aiokafka.errors import KafkaError
 
 from eventsource.bus.kafka.config import KafkaEventBusConfig
-from eventsource.cancellation import is_being_cancelled
+from eventsource.cancellation import unless_cancelled_within
 from eventsource.exceptions import BrokerConnectionError
 
 logger = logging.getLogger("eventsource.bus.kafka")
@@ -34,12 +34,11 @@ class Client(Protocol):
 
 def connection_settings(config: KafkaEventBusConfig) -> dict[str, Any]:
     """Return what every client needs to find and to convince the brokers, as aiokafka wants it."""
-    settings = {name: value for name, value in config.security.settings().items() if not name.startswith("ssl_")}
     try:
         context = config.create_ssl_context()
     except OSError as error:
         raise BrokerConnectionError(f"the files for TLS cannot be used: {error}") from error
-    return {"bootstrap_servers": config.bootstrap_servers, "ssl_context": context, **settings}
+    return {"bootstrap_servers": config.bootstrap_servers, "ssl_context": context, **config.security.login()}
 
 
 async def start(client: Client, config: KafkaEventBusConfig, seconds: float) -> None:
@@ -79,13 +78,12 @@ async def bounded(awaitable: Awaitable[Result], seconds: float) -> Result:
         TimeoutError: If it takes more than *seconds*.
         BrokerConnectionError: If the driver cancels it by itself.
     """
-    try:
-        async with asyncio.timeout(seconds):
-            return await awaitable
-    except asyncio.CancelledError as error:
-        if is_being_cancelled():
-            raise
-        raise BrokerConnectionError("the connection to Kafka was lost") from error
+    async with asyncio.timeout(seconds):
+        return await unless_cancelled_within(awaitable, _lost)
+
+
+def _lost() -> BrokerConnectionError:
+    return BrokerConnectionError("the connection to Kafka was lost")
 
 
 def refused(config: KafkaEventBusConfig, error: BaseException, seconds: float) -> BrokerConnectionError:

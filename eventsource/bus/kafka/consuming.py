@@ -9,13 +9,14 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, IllegalStateError, KafkaError
 
+from eventsource.bus.consuming import Attempt, Bury
 from eventsource.bus.kafka.config import KafkaEventBusConfig
 from eventsource.bus.kafka.connecting import CLOSING, bounded, connection_settings, start, stop
 from eventsource.bus.kafka.messages import is_meant_for, received
 from eventsource.bus.kafka.partitions import Partition
 from eventsource.bus.lanes import Consumption, Lanes
 from eventsource.bus.messages import Received
-from eventsource.bus.stopping import Stop, running
+from eventsource.bus.stopping import Stop, forget, running
 from eventsource.exceptions import BrokerConnectionError
 from eventsource.retry import RetryPolicy
 
@@ -33,7 +34,7 @@ _GIVING_UP = 0.05
 _LAG_TIMEOUT = 5.0
 
 
-class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no annotations
+class Membership(Consumption[Received], ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is not annotated
     """
     A consumer in its group: it fetches, hands to lanes, and commits what is settled.
 
@@ -43,7 +44,8 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
 
     Args:
         config: What to consume, and how.
-        consumption: What becomes of a message.
+        attempt: Makes an attempt to handle a message.
+        bury: Keeps one as a dead letter.
         policy: When to try again.
         on_assigned: Called each time when the group has told this member its partitions.
         on_rebalance: Called each time when partitions are revoked.
@@ -52,14 +54,16 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
     def __init__(
         self,
         config: KafkaEventBusConfig,
-        consumption: Callable[["Membership"], Consumption[Received]],
+        attempt: Attempt,
+        bury: Bury,
         policy: RetryPolicy,
         *,
         on_assigned: Callable[[], None],
         on_rebalance: Callable[[], None],
     ) -> None:
         self._config = config
-        self._policy = policy
+        self._attempt = attempt
+        self._bury = bury
         self._on_assigned = on_assigned
         self._on_rebalance = on_rebalance
         self._consumer = _consumer(config)
@@ -74,7 +78,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         self._is_ending = False
         self._left = Stop()
         self._lanes: Lanes[Received] = Lanes(
-            consumption(self),
+            self,
             policy,
             concurrency=config.max_concurrency,
             window=config.max_in_flight,
@@ -104,7 +108,15 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         finally:
             await self._leave()
 
-    def settle(self, message: Received) -> None:
+    async def attempt(self, message: Received, number: int) -> None:
+        """Make attempt *number* to handle *message*."""
+        await self._attempt(message, number)
+
+    async def dead_letter(self, message: Received, error: Exception, attempts: int) -> None:
+        """Keep *message* as a dead letter."""
+        await self._bury(message, error, attempts)
+
+    async def settle(self, message: Received) -> None:
         """Note that *message* is done; it is committed soon."""
         self._settle(message.origin.partition, message.origin.record.offset)
 
@@ -173,7 +185,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         if tasks:
             await asyncio.wait(tasks, timeout=1)
         if self._failure.done():
-            self._failure.exception()  # whoever wanted to know has asked
+            forget(self._failure)
 
     async def _finish(self, leaving: list[Partition], patience: float) -> None:
         async with self._finishing:  # whoever stops is not done before what is in hand is, nor is a rebalance
@@ -256,7 +268,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
         if self._commitment is not None:
             await asyncio.wait({self._commitment})
         self._commitment = asyncio.create_task(self._consumer.commit(offsets))
-        self._commitment.add_done_callback(_forget)
+        self._commitment.add_done_callback(forget)
         await asyncio.shield(self._commitment)  # the driver lets go of a cancelled request, but not of its failure
 
     async def _lag(self) -> dict[int, int]:
@@ -303,11 +315,5 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka h
             self._failure.set_exception(error)
 
 
-def _forget(commitment: "asyncio.Task[None]") -> None:
-    if not commitment.cancelled():
-        commitment.exception()  # whoever wanted to know has asked
-
-
 def _consumer(config: KafkaEventBusConfig) -> AIOKafkaConsumer:
-    settings = {name: value for name, value in config.get_consumer_config().items() if not name.startswith("ssl_")}
-    return AIOKafkaConsumer(**{**settings, **connection_settings(config)}, fetch_max_wait_ms=_POLL_MS)
+    return AIOKafkaConsumer(**config.consumer_settings, **connection_settings(config), fetch_max_wait_ms=_POLL_MS)

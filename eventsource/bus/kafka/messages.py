@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from aiokafka import ConsumerRecord
 
 from eventsource.bus.kafka.partitions import Partition
-from eventsource.bus.messages import Address, Received, describing
+from eventsource.bus.messages import Address, Received, identifying, relating
 from eventsource.events.base import DomainEvent
 from eventsource.types import Headers
 
@@ -17,12 +17,6 @@ REPLAY_COUNT = "dlq_replay_count"
 REPLAY_GROUP = "dlq_replay_group"
 """The group that a dead letter was replayed for; others leave it alone."""
 _BOOKKEEPING = ("dlq_", RETRY_COUNT, "retry_after")
-_FACTS = (
-    *("event_id", "event_type", "aggregate_id", "aggregate_type", "aggregate_version", "occurred_at"),
-    *("correlation_id", "tenant_id", "causation_id", "actor_id"),
-)
-"""The order of the headers that tell of an event."""
-
 
 Pairs: TypeAlias = list[tuple[str, bytes]]
 """Headers as Kafka has them: in an order, and a name may come twice."""
@@ -38,9 +32,9 @@ class Origin:
 
 def headers_of(event: DomainEvent, event_type: str, headers: Headers | None) -> Pairs:
     """Return the headers of the message that carries *event*; its own facts win over *headers* of the same name."""
-    facts = {name: str(value) for name, value in describing(event, event_type)}
-    facts |= {"event_id": str(event.event_id), "occurred_at": event.occurred_at.isoformat()}
-    facts = {name: facts[name] for name in _FACTS if name in facts} | facts
+    facts = {"event_id": str(event.event_id)}
+    facts |= {name: str(value) for name, value in identifying(event, event_type)}
+    facts |= {"occurred_at": event.occurred_at.isoformat(), **dict(relating(event))}
     others = {name: value for name, value in (headers or {}).items() if name not in facts and not is_bookkeeping(name)}
     return [(name, value.encode()) for name, value in (facts | others).items()]
 

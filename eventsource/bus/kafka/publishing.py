@@ -23,6 +23,7 @@ from eventsource.bus.kafka.config import KafkaEventBusConfig
 from eventsource.bus.kafka.connecting import bounded, connection_settings, start, stop
 from eventsource.bus.kafka.messages import Pairs, drop_repeated, headers_of
 from eventsource.bus.serializing import EventSerializer
+from eventsource.bus.stopping import forget
 from eventsource.events.base import DomainEvent
 from eventsource.exceptions import (
     BrokerConnectionError,
@@ -42,6 +43,8 @@ _WINDOW = 1000
 _RECORD_OVERHEAD = 100
 _HEADER_OVERHEAD = 10
 """Bytes that a record and a header take beside their content, at most (Kafka's record format 2)."""
+
+_NO_LIMIT = 2**31 - 1
 
 _FATAL = (OutOfOrderSequenceNumber, InvalidProducerEpoch, MessageSizeTooLargeError)
 """After these, what an idempotent producer sends to the partition is refused."""
@@ -167,7 +170,7 @@ class Publisher:
             raise failure from error
         finally:
             for confirmation in confirmations:
-                confirmation.add_done_callback(_forget)
+                confirmation.add_done_callback(forget)
 
     async def _sent(
         self, producer: AIOKafkaProducer, messages: Sequence[Outgoing], confirmations: "list[asyncio.Future[Any]]"
@@ -193,12 +196,11 @@ class Publisher:
 
     async def _started(self) -> AIOKafkaProducer:
         config = self._config
-        own = {name: value for name, value in config.get_producer_config().items() if name in _OWN}
+        # What we write is measured before, dead letters are as they came.
+        settings = {**config.producer_settings, **connection_settings(config), "max_request_size": _NO_LIMIT}
         try:
             producer = AIOKafkaProducer(
-                **own,
-                **connection_settings(config),
-                max_request_size=_NO_LIMIT,  # what we write is measured before, dead letters are as they came
+                **settings,
                 request_timeout_ms=round(config.publish_timeout * 1000),
                 value_serializer=_body_of,
             )
@@ -235,10 +237,6 @@ class Publisher:
         return PublishError(f"Kafka has refused event {event_id}: {type(error).__name__}: {error}", event_id)
 
 
-_OWN = frozenset({"acks", "compression_type", "max_batch_size", "linger_ms", "enable_idempotence"})
-_NO_LIMIT = 2**31 - 1
-
-
 def _body_of(message: Outgoing) -> bytes:
     """Return the body; it is asked for when nobody, a tracer of the driver say, can add a header any more."""
     drop_repeated(message.headers)
@@ -251,11 +249,6 @@ def _culprit(messages: Sequence[Outgoing], confirmations: "list[asyncio.Future[A
         if not confirmation.done() or confirmation.cancelled() or confirmation.exception() is not None:
             return message
     return messages[min(len(confirmations), len(messages) - 1)]
-
-
-def _forget(confirmed: "asyncio.Future[Any]") -> None:
-    if not confirmed.cancelled():
-        confirmed.exception()  # nobody waits for it any more
 
 
 def _too_large(message: Outgoing, limit: str) -> MessageTooLargeError:

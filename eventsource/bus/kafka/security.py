@@ -52,15 +52,20 @@ class Security:
         if self.protocol == "SASL_PLAINTEXT":
             logger.warning("security_protocol SASL_PLAINTEXT: credentials sent in plain text")
 
-    def settings(self) -> dict[str, Any]:
-        """Return the settings by the names that Kafka's clients give them."""
-        settings: dict[str, Any] = {"security_protocol": self.protocol}
+    def login(self) -> dict[str, Any]:
+        """Return the protocol, and who says so, by the names that Kafka's clients give them."""
+        login: dict[str, Any] = {"security_protocol": self.protocol}
         if self.uses_sasl:
-            settings |= {
+            login |= {
                 "sasl_mechanism": self.mechanism,
                 "sasl_plain_username": self.username,
                 "sasl_plain_password": self.password,
             }
+        return login
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `login` does, and the files for TLS."""
+        settings = self.login()
         if self.uses_tls:
             settings |= {
                 "ssl_cafile": self.cafile,

@@ -10,7 +10,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from eventsource.bus.broker import BrokerEventBus
-from eventsource.bus.consuming import UnlessUnreadable
 from eventsource.bus.messages import Address
 from eventsource.bus.operations import DeadLetter, Publish
 from eventsource.bus.rabbitmq import deaths
@@ -79,7 +78,7 @@ class RabbitMQEventBus(BrokerEventBus):
         super().__init__(
             stats=RabbitMQEventBusStats(),
             serializer=serializer or EventSerializer(event_registry),
-            policy=UnlessUnreadable(ExponentialBackoffRetryPolicy(config.retrying)),
+            policy=ExponentialBackoffRetryPolicy(config.retrying),
             enable_dlq=config.enable_dlq,
             shutdown_timeout=config.shutdown_timeout,
             consumer=f"rabbitmq-consumer-{config.consumer_name}",

@@ -13,6 +13,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPChannelError
 
 from eventsource.bus.rabbitmq.addresses import secured
 from eventsource.bus.rabbitmq.config import RabbitMQEventBusConfig
+from eventsource.bus.stopping import forget
 from eventsource.cancellation import is_being_cancelled
 from eventsource.exceptions import BrokerConnectionError, EventBusError, EventSourceError
 
@@ -150,5 +151,5 @@ async def _end(closing: Any) -> None:
         raise
     for unfinished in late:
         unfinished.cancel()
-    if task.done() and not task.cancelled():
-        task.exception()  # it was to end, and has
+    if task.done():
+        forget(task)

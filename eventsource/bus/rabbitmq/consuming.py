@@ -1,11 +1,12 @@
 """Consuming: one connection from its beginning to its end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
+from eventsource.bus.consuming import Attempt, Bury
 from eventsource.bus.lanes import Consumption, Lanes
 from eventsource.bus.messages import Received
 from eventsource.bus.rabbitmq.config import RabbitMQEventBusConfig
@@ -15,9 +16,6 @@ from eventsource.bus.rabbitmq.topology import declare_queue
 from eventsource.bus.stopping import Stop, running
 from eventsource.exceptions import BrokerConnectionError, EventBusError
 from eventsource.retry import RetryPolicy
-
-Attempt = Callable[[Received, int], Awaitable[None]]
-Bury = Callable[[Received, Exception, int], Awaitable[None]]
 
 
 class Session(Consumption[Received]):
