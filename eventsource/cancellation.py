@@ -1,8 +1,8 @@
 """Telling a task that is cancelled from a `CancelledError` that something inside it has raised."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
@@ -21,3 +21,13 @@ async def unless_cancelled_within(action: Awaitable[Result], failure: Callable[[
         if is_being_cancelled():
             raise
         raise failure() from error
+
+
+async def apart(cleanup: Coroutine[Any, Any, Result]) -> Result:
+    """
+    Return what *cleanup* returns, which goes on to its end in a task of its own, whatever happens to this one.
+
+    In a task that is being cancelled itself, `asyncio.timeout` has no effect before Python 3.11.4 (gh-102780), and a
+    `CancelledError` from within cannot be told from its own.
+    """
+    return await asyncio.shield(asyncio.create_task(cleanup))

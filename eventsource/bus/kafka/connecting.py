@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from aiokafka.errors import KafkaError
 
 from eventsource.bus.kafka.config import KafkaEventBusConfig
-from eventsource.cancellation import unless_cancelled_within
+from eventsource.cancellation import apart, unless_cancelled_within
 from eventsource.exceptions import BrokerConnectionError
 
 logger = logging.getLogger("eventsource.bus.kafka")
@@ -64,7 +64,7 @@ async def stop(client: Client, seconds: float = CLOSING) -> None:
             await bounded(flush(), seconds)  # a producer's stop does so, too, but leaves a task if it is cancelled
         await bounded(client.stop(), seconds)
     except BaseException as error:
-        await _abandon(client)
+        await apart(_abandon(client))
         if not isinstance(error, KafkaError | OSError | TimeoutError):
             raise
         logger.debug("A client was not closed in good order: %r", error)

@@ -17,6 +17,7 @@ from eventsource.bus.kafka.partitions import Partition
 from eventsource.bus.lanes import Consumption, Lanes
 from eventsource.bus.messages import Received
 from eventsource.bus.stopping import Stop, forget, running
+from eventsource.cancellation import apart
 from eventsource.exceptions import BrokerConnectionError
 from eventsource.retry import RetryPolicy
 
@@ -106,7 +107,7 @@ class Membership(Consumption[Received], ConsumerRebalanceListener):  # type: ign
                 async with self._lanes:
                     await self._consume(end)
         finally:
-            await self._leave()
+            await apart(self._leave())
 
     async def attempt(self, message: Received, number: int) -> None:
         """Make attempt *number* to handle *message*."""
