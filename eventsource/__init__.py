@@ -38,7 +38,7 @@ from eventsource.exceptions import (
 )
 from eventsource.handlers import handles
 from eventsource.headers import current_headers
-from eventsource.lazy import lazy_names
+from eventsource.lazy import is_installed, lazy_names
 from eventsource.projections import (
     CheckpointTrackingProjection,
     DeclarativeProjection,
@@ -103,10 +103,16 @@ if TYPE_CHECKING:
         RabbitMQEventBusStats,
         RabbitMQNotAvailableError,
     )
+    from eventsource.databases.postgresql_options import PostgreSQLOptions
+    from eventsource.projections.checkpoints.postgresql import PostgreSQLCheckpointRepository
     from eventsource.projections.checkpoints.sqlite import SQLiteCheckpointRepository
+    from eventsource.projections.dead_letters.postgresql import PostgreSQLDLQRepository
     from eventsource.projections.dead_letters.sqlite import SQLiteDLQRepository
+    from eventsource.projections.postgresql import PostgreSQLProjection
     from eventsource.projections.sqlite import SQLiteProjection
+    from eventsource.snapshots.postgresql import PostgreSQLSnapshotStore
     from eventsource.snapshots.sqlite import SQLiteSnapshotStore
+    from eventsource.stores.postgresql import PostgreSQLEventStore
     from eventsource.stores.sqlite import SQLiteEventStore
 
 __all__ = [
@@ -208,6 +214,16 @@ try:
 except metadata.PackageNotFoundError:  # the source tree, not installed
     __version__ = "0.0.0.dev0"
 
+if is_installed("asyncpg"):  # 'import *' resolves what is lazy, and must not need a driver
+    __all__ += [
+        "PostgreSQLCheckpointRepository",
+        "PostgreSQLDLQRepository",
+        "PostgreSQLEventStore",
+        "PostgreSQLOptions",
+        "PostgreSQLProjection",
+        "PostgreSQLSnapshotStore",
+    ]
+
 __getattr__ = lazy_names(
     __name__,
     {
@@ -226,5 +242,11 @@ __getattr__ = lazy_names(
         "SQLiteEventStore": "eventsource.stores.sqlite",
         "SQLiteProjection": "eventsource.projections.sqlite",
         "SQLiteSnapshotStore": "eventsource.snapshots.sqlite",
+        "PostgreSQLCheckpointRepository": "eventsource.projections.checkpoints.postgresql",
+        "PostgreSQLDLQRepository": "eventsource.projections.dead_letters.postgresql",
+        "PostgreSQLEventStore": "eventsource.stores.postgresql",
+        "PostgreSQLOptions": "eventsource.databases.postgresql_options",
+        "PostgreSQLProjection": "eventsource.projections.postgresql",
+        "PostgreSQLSnapshotStore": "eventsource.snapshots.postgresql",
     },
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -14,3 +15,8 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(import_module(homes[name]), name)
 
     return resolve
+
+
+def is_installed(module: str) -> bool:
+    """Tell whether *module* could be imported, without doing so."""
+    return find_spec(module) is not None

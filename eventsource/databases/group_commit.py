@@ -22,7 +22,7 @@ class _Waiting(Generic[Item, Outcome]):
 
 class GroupCommit(Generic[Item, Outcome]):
     """
-    Collects what callers submit and commits everything that is queued as one group, one group at a time.
+    Collects what callers submit, and commits what is queued as one group as soon as there may be another one.
 
     No timer delays a lone caller: it is its own group. *commit* is given the items and returns, once they are
     durable, an outcome or an exception for each, in their order; it runs in the context of the first of them. If it
@@ -30,12 +30,26 @@ class GroupCommit(Generic[Item, Outcome]):
 
     Group commit is described in DeWitt et al., "Implementation Techniques for Main Memory Database Systems",
     SIGMOD 1984.
+
+    Args:
+        commit: What commits a group.
+        calls: How many groups may be under way at a time.
+        room: Makes, for each group, what tells of one queued item after the other whether that goes into it, too; the
+            first one always does. Everything does if not given.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | Exception]]]) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | Exception]]],
+        *,
+        calls: int = 1,
+        room: Callable[[], Callable[[Item], bool]] | None = None,
+    ) -> None:
         self._commit = commit
+        self._calls = calls
+        self._room = room or (lambda: lambda item: True)
         self._queue: list[_Waiting[Item, Outcome]] = []
-        self._running: asyncio.Future[Sequence[Outcome | Exception]] | None = None
+        self._running: set[asyncio.Future[Sequence[Outcome | Exception]]] = set()
 
     async def submit(self, item: Item) -> Outcome:
         """
@@ -48,34 +62,36 @@ class GroupCommit(Generic[Item, Outcome]):
             NotConnectedError: If another event loop left a group under way and was not closed.
         """
         loop = asyncio.get_running_loop()
-        if self._busy() and self._running is not None and self._running.get_loop() is not loop:
+        # A loop that was closed with a group under way will never tell that the group is done.
+        self._running = {each for each in self._running if not each.get_loop().is_closed()}
+        if any(each.get_loop() is not loop for each in self._running):
             raise NotConnectedError(
                 "a commit is under way in another event loop, which stands still: let it run, or close it"
             )
         outcome: asyncio.Future[Outcome] = loop.create_future()
         self._queue.append(_Waiting(item, outcome, copy_context()))
-        if not self._busy():
-            self._send()
+        self._send()
         return await outcome
 
     async def drain(self) -> None:
         """Return once nothing is queued or under way."""
         loop = asyncio.get_running_loop()
-        while self._running is not None and self._busy() and self._running.get_loop() is loop:
-            await asyncio.wait([self._running])
-
-    def _busy(self) -> bool:
-        # A loop that was closed with a group under way will never tell that the group is done.
-        return self._running is not None and not self._running.get_loop().is_closed()
+        while own := [each for each in self._running if each.get_loop() is loop]:
+            await asyncio.wait(own)
+            await asyncio.sleep(0)  # the next ones begin in this turn of the loop
 
     def _send(self) -> None:
-        self._running = None
-        group = [waiting for waiting in self._queue if _is_awaited(waiting.outcome)]
-        self._queue.clear()
-        if not group:
-            return
-        self._running = group[0].context.run(self._start, [waiting.item for waiting in group])
-        self._running.add_done_callback(partial(self._settle, group))
+        while len(self._running) < self._calls and (group := self._next_group()):
+            running = group[0].context.run(self._start, [waiting.item for waiting in group])
+            self._running.add(running)
+            running.add_done_callback(partial(self._settle, group))
+
+    def _next_group(self) -> list[_Waiting[Item, Outcome]]:
+        queued = [waiting for waiting in self._queue if _is_awaited(waiting.outcome)]
+        has_room = self._room()
+        goes = [has_room(waiting.item) or place == 0 for place, waiting in enumerate(queued)]
+        self._queue = [waiting for waiting, is_going in zip(queued, goes, strict=True) if not is_going]
+        return [waiting for waiting, is_going in zip(queued, goes, strict=True) if is_going]
 
     def _start(self, items: Sequence[Item]) -> "asyncio.Future[Sequence[Outcome | Exception]]":
         try:
@@ -98,7 +114,11 @@ class GroupCommit(Generic[Item, Outcome]):
             else:
                 waiting.outcome.set_result(outcome)
         # Those who are woken now may submit again in this turn of the loop: the next group takes that along.
-        running.get_loop().call_soon(self._send)
+        running.get_loop().call_soon(self._end, running)
+
+    def _end(self, running: "asyncio.Future[Sequence[Outcome | Exception]]") -> None:
+        self._running.discard(running)
+        self._send()
 
 
 def _outcomes(running: "asyncio.Future[Sequence[Outcome | Exception]]", count: int) -> Sequence[Any]:

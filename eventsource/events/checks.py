@@ -24,11 +24,13 @@ def check_name(name: str, value: str) -> None:
 
     Raises:
         TypeError: If it is no string.
-        ValueError: If it is empty.
+        ValueError: If it is empty, or has a character that some databases cannot store.
     """
     check_type(name, value, str)
     if not value:
         raise ValueError(f"{name} must not be empty")
+    if "\0" in value:
+        raise ValueError(f"{name} must not have the character U+0000, but is {value!r}")
 
 
 def check_events(events: Iterable[DomainEvent]) -> tuple[DomainEvent, ...]:

@@ -29,7 +29,7 @@ from eventsource.projections.pace import Pace
 from eventsource.projections.pages import Pages
 from eventsource.projections.progress import OnProgress
 from eventsource.retry import RetryConfig, calculate_backoff
-from eventsource.stores.announcing import Wake, woken_by_appends
+from eventsource.stores.announcing import Wake
 from eventsource.stores.interface import EventStore
 
 logger = logging.getLogger(__name__)
@@ -309,7 +309,7 @@ class ProjectionRunner(Component):
             logger.info("Projection %s goes on from position %d", name, cursor.position)
             self._arrivals.arrived(cursor.position)
             try:
-                with woken_by_appends(self._store.log, self._wake):
+                async with self._store.following(self._wake):
                     await self._following(cursor).follow()
             finally:
                 logger.info("Projection %s leaves off at position %d", name, cursor.position)

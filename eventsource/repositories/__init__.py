@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from eventsource.lazy import lazy_names
+from eventsource.lazy import is_installed, lazy_names
 from eventsource.projections.checkpoints import (
     CheckpointData,
     CheckpointRepository,
@@ -19,7 +19,9 @@ from eventsource.projections.dead_letters import (
 from eventsource.repositories.json_values import EventSourceJSONEncoder, json_dumps, json_loads
 
 if TYPE_CHECKING:
+    from eventsource.projections.checkpoints.postgresql import PostgreSQLCheckpointRepository
     from eventsource.projections.checkpoints.sqlite import SQLiteCheckpointRepository
+    from eventsource.projections.dead_letters.postgresql import PostgreSQLDLQRepository
     from eventsource.projections.dead_letters.sqlite import SQLiteDLQRepository
 
 __all__ = [
@@ -39,10 +41,15 @@ __all__ = [
     "json_loads",
 ]
 
+if is_installed("asyncpg"):  # 'import *' resolves what is lazy, and must not need a driver
+    __all__ += ["PostgreSQLCheckpointRepository", "PostgreSQLDLQRepository"]
+
 __getattr__ = lazy_names(
     __name__,
     {
         "SQLiteCheckpointRepository": "eventsource.projections.checkpoints.sqlite",
         "SQLiteDLQRepository": "eventsource.projections.dead_letters.sqlite",
+        "PostgreSQLCheckpointRepository": "eventsource.projections.checkpoints.postgresql",
+        "PostgreSQLDLQRepository": "eventsource.projections.dead_letters.postgresql",
     },
 )

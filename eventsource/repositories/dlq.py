@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from eventsource.lazy import lazy_names
+from eventsource.lazy import is_installed, lazy_names
 from eventsource.projections.dead_letters import (
     DLQEntry,
     DLQRepository,
@@ -12,6 +12,7 @@ from eventsource.projections.dead_letters import (
 )
 
 if TYPE_CHECKING:
+    from eventsource.projections.dead_letters.postgresql import PostgreSQLDLQRepository
     from eventsource.projections.dead_letters.sqlite import SQLiteDLQRepository
 
 __all__ = [
@@ -23,4 +24,13 @@ __all__ = [
     "SQLiteDLQRepository",
 ]
 
-__getattr__ = lazy_names(__name__, {"SQLiteDLQRepository": "eventsource.projections.dead_letters.sqlite"})
+if is_installed("asyncpg"):  # 'import *' resolves what is lazy, and must not need a driver
+    __all__ += ["PostgreSQLDLQRepository"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "SQLiteDLQRepository": "eventsource.projections.dead_letters.sqlite",
+        "PostgreSQLDLQRepository": "eventsource.projections.dead_letters.postgresql",
+    },
+)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from eventsource.lazy import lazy_names
+from eventsource.lazy import is_installed, lazy_names
 from eventsource.snapshots.exceptions import (
     SnapshotDeserializationError,
     SnapshotError,
@@ -14,6 +14,7 @@ from eventsource.snapshots.interface import SnapshotStore
 from eventsource.snapshots.values import Snapshot
 
 if TYPE_CHECKING:
+    from eventsource.snapshots.postgresql import PostgreSQLSnapshotStore
     from eventsource.snapshots.sqlite import SQLiteSnapshotStore
 
 SQLITE_AVAILABLE = True
@@ -31,4 +32,13 @@ __all__ = [
     "SnapshotStore",
 ]
 
-__getattr__ = lazy_names(__name__, {"SQLiteSnapshotStore": "eventsource.snapshots.sqlite"})
+if is_installed("asyncpg"):  # 'import *' resolves what is lazy, and must not need a driver
+    __all__ += ["PostgreSQLSnapshotStore"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "SQLiteSnapshotStore": "eventsource.snapshots.sqlite",
+        "PostgreSQLSnapshotStore": "eventsource.snapshots.postgresql",
+    },
+)

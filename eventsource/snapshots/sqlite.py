@@ -1,16 +1,12 @@
 """Snapshots in a SQLite file."""
 
 import sqlite3
-from datetime import datetime
 from functools import partial
 from os import PathLike
 from typing import Any, ClassVar
 
-import pydantic_core
-
 from eventsource.databases.sqlite import Job, SQLiteOptions, Synchronous
 from eventsource.databases.sqlite_stores import SQLiteBacked
-from eventsource.snapshots.exceptions import SnapshotDeserializationError, SnapshotError
 from eventsource.snapshots.interface import SnapshotStore
 from eventsource.snapshots.operations import (
     DeleteSnapshot,
@@ -19,6 +15,7 @@ from eventsource.snapshots.operations import (
     SaveSnapshot,
     SnapshotExists,
 )
+from eventsource.snapshots.payloads import snapshot_of, state_of
 from eventsource.snapshots.values import Snapshot
 
 _CREATE = """
@@ -72,14 +69,14 @@ class SQLiteSnapshotStore(SQLiteBacked, SnapshotStore):
 
     async def _save_snapshot(self, save: SaveSnapshot) -> None:
         each = save.snapshot
-        state = _json(each)
+        state = state_of(each)
         created_at = each.created_at.isoformat()
         values = (*_key(each), each.version, each.schema_version, state, created_at)
         await self._connected.write(lambda connection: connection.execute(_SAVE, values) and None)
 
     async def _get_snapshot(self, get: GetSnapshot) -> Snapshot | None:
         row = await self._connected.read(partial(_first, _GET, _key(get)))
-        return _snapshot(get, *row) if row else None
+        return snapshot_of(get, *row) if row else None
 
     async def _delete_snapshot(self, delete: DeleteSnapshot) -> bool:
         return await self._delete(f"DELETE {_OF_AGGREGATE}", _key(delete)) > 0
@@ -96,14 +93,6 @@ class SQLiteSnapshotStore(SQLiteBacked, SnapshotStore):
         return deleted
 
 
-def _json(snapshot: Snapshot) -> str:
-    try:
-        return pydantic_core.to_json(snapshot.state).decode()
-    except (pydantic_core.PydanticSerializationError, UnicodeError) as error:
-        name = f"{snapshot.aggregate_type} {snapshot.aggregate_id}"
-        raise SnapshotError(f"the state of {name} cannot be written as JSON: {error}; nothing was saved") from error
-
-
 def _key(named: Snapshot | GetSnapshot | DeleteSnapshot | SnapshotExists) -> tuple[str, str]:
     return str(named.aggregate_id), named.aggregate_type
 
@@ -111,14 +100,3 @@ def _key(named: Snapshot | GetSnapshot | DeleteSnapshot | SnapshotExists) -> tup
 def _first(query: str, values: tuple[Any, ...], connection: sqlite3.Connection) -> tuple[Any, ...] | None:
     row: tuple[Any, ...] | None = connection.execute(query, values).fetchone()
     return row
-
-
-def _snapshot(get: GetSnapshot, version: int, schema_version: int, state: str, created_at: str) -> Snapshot:
-    try:
-        values = pydantic_core.from_json(state)
-        if not isinstance(values, dict):
-            raise ValueError(f"the state is of type {type(values).__name__}, not an object")
-        created = datetime.fromisoformat(created_at)
-    except ValueError as error:
-        raise SnapshotDeserializationError(get.aggregate_id, get.aggregate_type, error, str(error)) from error
-    return Snapshot(get.aggregate_id, get.aggregate_type, version, values, schema_version, created)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from eventsource.lazy import lazy_names
+from eventsource.lazy import is_installed, lazy_names
 from eventsource.stores.in_memory import InMemoryEventStore
 from eventsource.stores.interface import EventPublisher, EventStore
 from eventsource.stores.values import (
@@ -15,6 +15,7 @@ from eventsource.stores.values import (
 )
 
 if TYPE_CHECKING:
+    from eventsource.stores.postgresql import PostgreSQLEventStore
     from eventsource.stores.sqlite import SQLiteEventStore
 
 SQLITE_AVAILABLE = True
@@ -34,4 +35,13 @@ __all__ = [
     "StoredEvent",
 ]
 
-__getattr__ = lazy_names(__name__, {"SQLiteEventStore": "eventsource.stores.sqlite"})
+if is_installed("asyncpg"):  # 'import *' resolves what is lazy, and must not need a driver
+    __all__ += ["PostgreSQLEventStore"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "SQLiteEventStore": "eventsource.stores.sqlite",
+        "PostgreSQLEventStore": "eventsource.stores.postgresql",
+    },
+)

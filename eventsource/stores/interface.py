@@ -1,7 +1,8 @@
 """The port of event stores."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import ClassVar, Protocol, final
 from uuid import UUID
@@ -11,7 +12,7 @@ from eventsource.events.base import DomainEvent
 from eventsource.events.checks import check_aggregate, check_events, check_type
 from eventsource.exceptions import DuplicateEventError, ForeignEventError
 from eventsource.headers import check_headers
-from eventsource.stores.announcing import announce_append
+from eventsource.stores.announcing import Wake, announce_append, woken_by_appends
 from eventsource.stores.operations import (
     Append,
     EventExists,
@@ -72,6 +73,16 @@ class EventStore(Component, ABC):
     def log(self) -> Hashable:
         """What tells the log from others of the same process: the same for stores that share one."""
         return self
+
+    @asynccontextmanager
+    async def following(self, wake: Wake) -> AsyncIterator[None]:
+        """
+        Let appends to the log wake *wake* inside the block, those of this process at least.
+
+        Backends that hear of the appends of other processes override it; whoever follows looks every so often, too.
+        """
+        with woken_by_appends(self.log, wake):
+            yield
 
     @final
     @implemented_by("_append")

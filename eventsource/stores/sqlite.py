@@ -6,15 +6,13 @@ from collections.abc import Hashable, Sequence
 from functools import partial
 from os import PathLike
 from typing import ClassVar
-from uuid import UUID
 
 import pydantic_core
 
 from eventsource.databases.sqlite import MEMORY, SQLiteOptions, Synchronous
 from eventsource.databases.sqlite_stores import SQLiteBacked
 from eventsource.events.base import DomainEvent
-from eventsource.events.registry import EventRegistry, EventTypeNotFoundError
-from eventsource.exceptions import SerializationError, UnreadableEvent
+from eventsource.events.registry import EventRegistry
 from eventsource.serialization import EventSerializer
 from eventsource.stores import sqlite_queries as queries
 from eventsource.stores.interface import EventStore
@@ -26,8 +24,8 @@ from eventsource.stores.operations import (
     GetStreamVersion,
     ReadPage,
 )
-from eventsource.stores.values import AppendResult, EventStream, StoredEvent, format_stream_id
-from eventsource.types import Headers
+from eventsource.stores.rows import Row, RowReader
+from eventsource.stores.values import AppendResult, EventStream, StoredEvent
 
 
 class SQLiteEventStore(SQLiteBacked, EventStore):
@@ -63,6 +61,7 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         super().__init__(database, SQLiteOptions(wal_mode, synchronous, busy_timeout))
         self.enable_tracing = enable_tracing
         self._serializer = EventSerializer(event_registry)
+        self._rows = RowReader(self._serializer, self.database, queries.moment)
 
     @property
     def event_registry(self) -> EventRegistry:
@@ -84,7 +83,7 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         """The file, which all stores on it share."""
         if self.database == MEMORY:
             return self
-        return self._lease.database.path if self._lease else os.path.realpath(self.database)
+        return os.path.realpath(self.database)
 
     async def _append(self, append: Append) -> AppendResult:
         headers = pydantic_core.to_json(append.headers).decode() if append.headers else None
@@ -109,7 +108,7 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
     async def _get_global_position(self, get: GetGlobalPosition) -> int:
         return await self._connected.read(queries.head)
 
-    def _row(self, event: DomainEvent, headers: str | None) -> queries.Row:
+    def _row(self, event: DomainEvent, headers: str | None) -> Row:
         if event.aggregate_version < 1:  # it counts for nothing here, but the payload has to be valid
             event = event.with_aggregate_version(1)
         return queries.row_of(event, self._serializer.name_of(event), self._serializer.encode(event), headers)
@@ -117,52 +116,9 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
     def _stream(self, get: GetEvents, connection: sqlite3.Connection) -> EventStream:
         rows, version = queries.select_stream(get, connection)
         aggregate_type = get.aggregate_type or queries.select_type(get.aggregate_id, connection) or "Unknown"
-        return EventStream(get.aggregate_id, aggregate_type, [self._event(row) for row in rows], version)
+        return EventStream(get.aggregate_id, aggregate_type, [self._rows.event(row) for row in rows], version)
 
     def _page(self, read: ReadPage, connection: sqlite3.Connection) -> list[StoredEvent]:
         classes = read.options.event_types
         names = None if classes is None else {name for each in classes for name in self.event_registry.names_of(each)}
-        return [self._stored(row) for row in queries.select_page(read, names, connection)]
-
-    def _event(self, row: queries.Row) -> DomainEvent:
-        position, event_id, event_type, event_version, version, payload = row
-        try:
-            event = self._serializer.decode(event_type, event_version, payload)
-        except SerializationError as error:
-            message = f"event {event_id} at position {position} cannot be read: {error.message}"
-            raise SerializationError(event_type, message) from error
-        except EventTypeNotFoundError as error:
-            error.add_note(f"It is the type of event {event_id} at position {position} of {self.database!r}.")
-            raise
-        return event if event.aggregate_version == version else event.with_aggregate_version(version)
-
-    def _stored(self, row: queries.Row) -> StoredEvent:
-        position, _, _, _, version, _, aggregate_id, aggregate_type, stored_at, headers = row
-        try:
-            return StoredEvent(
-                event=self._event(row[:6]),
-                stream_id=format_stream_id(aggregate_id, aggregate_type),
-                stream_position=version,
-                global_position=position,
-                stored_at=queries.moment(stored_at),
-                headers=_headers(row) if headers else {},
-            )
-        except (EventTypeNotFoundError, SerializationError) as error:
-            error.unreadable = _unreadable(row)
-            raise
-
-
-def _headers(row: queries.Row) -> Headers:
-    position, event_id, event_type, *_, headers = row
-    try:
-        values: Headers = pydantic_core.from_json(headers)
-    except ValueError as error:
-        message = f"the headers of event {event_id} at position {position} cannot be read: {error}"
-        raise SerializationError(event_type, message) from error
-    return values
-
-
-def _unreadable(row: queries.Row) -> UnreadableEvent:
-    position, event_id, event_type, _, _, payload, _, _, stored_at, _ = row
-    text = payload.decode(errors="backslashreplace")
-    return UnreadableEvent(UUID(event_id), event_type, position, queries.moment(stored_at), text)
+        return [self._rows.stored(row) for row in queries.select_page(read, names, connection)]

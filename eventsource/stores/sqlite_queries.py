@@ -7,16 +7,15 @@ from collections.abc import Collection, Sequence
 from contextlib import closing
 from copy import copy
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 from uuid import UUID
 
 from eventsource.databases.sqlite import undo
 from eventsource.events.base import DomainEvent
 from eventsource.stores.conflicts import KnownEvent, judge_refused
 from eventsource.stores.operations import Append, GetEvents, ReadPage
+from eventsource.stores.rows import Row
 from eventsource.stores.values import AppendResult, ExpectedVersion, ReadDirection, as_utc
-
-Row: TypeAlias = tuple[Any, ...]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -12,7 +12,7 @@ from eventsource.testing.checkpoint_repository_subject import OPEN_DOORS, VISITS
 from eventsource.testing.events import Closed, Opened
 
 TASKS = 32
-NAMES = ["visits", "Visits", "visits ", "größe 日本 \U0001f6aa", 'it\'s "quoted" \\ %_', "a\u0000b", "a", "x" * 1000]
+NAMES = ["visits", "Visits", "visits ", "größe 日本 \U0001f6aa", 'it\'s "quoted" \\ %_', "ab", "a", "x" * 1000]
 
 
 class MovingContract(CheckpointRepositorySubject):

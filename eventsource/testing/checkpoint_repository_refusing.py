@@ -86,6 +86,18 @@ class RefusingContract(CheckpointRepositorySubject):
         assert await is_untouched(checkpoints)
 
     @pytest.mark.parametrize(("argument", "use"), NAMES.values(), ids=NAMES)
+    async def test_a_name_with_the_character_zero_is_refused(
+        self, checkpoints: CheckpointRepository, argument: str, use: NamedUse
+    ) -> None:
+        """Some databases cannot store it."""
+        await begin(checkpoints)
+
+        with pytest.raises(ValueError, match=rf"{argument} must not have the character U\+0000"):
+            await use(checkpoints, "a\0b")
+
+        assert await is_untouched(checkpoints)
+
+    @pytest.mark.parametrize(("argument", "use"), NAMES.values(), ids=NAMES)
     async def test_a_name_that_is_no_text_is_refused(
         self, checkpoints: CheckpointRepository, argument: str, use: NamedUse
     ) -> None:

@@ -1,6 +1,6 @@
 """The dead-letter repository that a contract is about."""
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
@@ -18,6 +18,9 @@ OPEN_DOORS = "open doors"
 @pytest.mark.asyncio
 class DLQRepositorySubject:
     """The fixtures of the contracts of dead-letter repositories; they run in both modes of pytest-asyncio."""
+
+    nul: ClassVar[str] = "\0"
+    """What becomes of this character; where a database cannot store it, override this with what it writes instead."""
 
     @pytest.fixture
     def dead_letters(self) -> DLQRepository:

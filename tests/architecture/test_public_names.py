@@ -20,7 +20,7 @@ PUBLIC = {
     """,
     "stores": """
         EventStore EventPublisher EventStream AppendResult StoredEvent ReadOptions ReadDirection ExpectedVersion
-        InMemoryEventStore SQLiteEventStore SQLITE_AVAILABLE
+        InMemoryEventStore SQLiteEventStore SQLITE_AVAILABLE PostgreSQLEventStore PostgreSQLOptions
     """,
     "aggregates": "AggregateRoot AggregateRepository DeclarativeAggregate handles",
     "bus": """
@@ -37,19 +37,26 @@ PUBLIC = {
     "repositories": """
         CheckpointRepository InMemoryCheckpointRepository SQLiteCheckpointRepository CheckpointData LagMetrics
         DLQRepository InMemoryDLQRepository SQLiteDLQRepository DLQEntry DLQStats ProjectionFailureCount
-        EventSourceJSONEncoder
+        EventSourceJSONEncoder PostgreSQLCheckpointRepository PostgreSQLDLQRepository
     """,
     "projections": """
         Projection CheckpointTrackingProjection DeclarativeProjection SQLiteProjection ProjectionRunner EventForwarder
+        PostgreSQLProjection
     """,
     "snapshots": """
         Snapshot SnapshotStore InMemorySnapshotStore SQLiteSnapshotStore SnapshotError SnapshotDeserializationError
-        SnapshotSchemaVersionError SnapshotNotFoundError
+        SnapshotSchemaVersionError SnapshotNotFoundError PostgreSQLSnapshotStore
     """,
 }
 LAZY = {
     "KafkaEventBus": "eventsource.bus.kafka.bus",
     "KafkaEventBusConfig": "eventsource.bus.kafka.config",
+    "PostgreSQLCheckpointRepository": "eventsource.projections.checkpoints.postgresql",
+    "PostgreSQLDLQRepository": "eventsource.projections.dead_letters.postgresql",
+    "PostgreSQLEventStore": "eventsource.stores.postgresql",
+    "PostgreSQLOptions": "eventsource.databases.postgresql_options",
+    "PostgreSQLProjection": "eventsource.projections.postgresql",
+    "PostgreSQLSnapshotStore": "eventsource.snapshots.postgresql",
     "RabbitMQEventBus": "eventsource.bus.rabbitmq.bus",
     "RabbitMQEventBusConfig": "eventsource.bus.rabbitmq.config",
     "SQLiteCheckpointRepository": "eventsource.projections.checkpoints.sqlite",

@@ -260,7 +260,7 @@ class TestLongPages:
     @pytest.fixture(autouse=True)
     def _every_event_takes_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(projections, "_LONGEST_TRANSACTION", 0.0)
-        monkeypatch.setattr(projections, "_GAP", 0.0)
+        monkeypatch.setattr(projections.SQLiteProjection, "_gap", 0.0)
 
     async def test_one_is_committed_in_parts(
         self, path: Path, store: SQLiteEventStore, visits_of: Any, append: Append, runner_of: RunnerOf

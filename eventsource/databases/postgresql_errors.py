@@ -1,0 +1,93 @@
+"""What PostgreSQL and its driver raise, in words that say what to do."""
+
+from typing import Final
+
+try:
+    import asyncpg
+except ImportError as error:
+    raise ImportError("PostgreSQL needs asyncpg: pip install 'eventsource-py[postgresql]'") from error
+
+from eventsource.exceptions import DatabaseError
+
+UNKNOWN_OUTCOME: Final = "it is not known whether anything was written; appending the same events again is safe"
+NOTHING_WRITTEN: Final = "nothing was written"
+NOTHING_READ: Final = "nothing was read"
+NOTHING_DONE: Final = "nothing was done"
+
+ENDED: Final = "the handler has ended the transaction, which is the projection's: leave COMMIT and ROLLBACK out"
+GONE_ON: Final = (
+    "the handler has gone on after an error of the database, which fails all of the transaction: "
+    "put what may fail into 'async with connection.transaction():'"
+)
+
+DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
+"""Whatever the driver raises; a `TimeoutError` is an `OSError`."""
+
+_LOST: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    OSError,
+    EOFError,
+)
+_OUTAGES: Final = ("08", "25006", "53", "57", "58", "XX")
+"""Classes of SQLSTATE that tell of the server, and not of the statement (PostgreSQL 15, appendix A)."""
+
+_ADVICE: Final = {
+    "08P01": "behind a pooler, leave out what it does not know of the address's settings",
+    "25006": "this server is read-only: give the address of the primary",
+    "28000": "the server does not let this user in: check pg_hba.conf, user and encryption",
+    "28P01": "check user and password",
+    "3D000": "create the database first",
+    "42501": "grant what 'python -m eventsource.databases.postgresql_schema' ends with, or have the owner do it",
+    "42P01": "call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
+    "42883": "call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
+    "3F000": "call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
+    "53100": "the disk is full: make room and retry",
+    "53300": "the server has no connection left: lower max_size, or raise its max_connections",
+    "55P03": "others kept a lock for longer than lock_timeout: find the long transaction in pg_stat_activity, or retry",
+    "57014": "it took longer than a time-out allows: raise command_timeout, or find what holds it up",
+    "57P03": "the server is starting or stopping: retry",
+}
+
+
+def explained(place: str, error: BaseException, consequence: str) -> DatabaseError:
+    """Return what to raise instead of *error*, which is its cause."""
+    text = str(error).split("\n", 1)[0] or type(error).__name__
+    facts = (f"PostgreSQL at {place}: {text}", consequence, *filter(None, [_advice(error)]))
+    explanation = DatabaseError("; ".join(facts))
+    explanation.__cause__ = error
+    return explanation
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether the connection has ended, so that the outcome of what it did may be unknown."""
+    if isinstance(error, _LOST):
+        return True
+    return isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Tell whether the database has failed, and not the statement that it was given."""
+    return is_lost(error) or (getattr(error, "sqlstate", None) or "").startswith(_OUTAGES)
+
+
+def is_in_failed_transaction(error: BaseException) -> bool:
+    """Tell whether a statement was refused because one before it has failed, in the same transaction."""
+    return isinstance(error, asyncpg.InFailedSQLTransactionError)
+
+
+def undefined_column(error: BaseException | None) -> bool:
+    """Tell whether a table has not the columns that it should have."""
+    return isinstance(error, asyncpg.UndefinedColumnError)
+
+
+def _advice(error: BaseException) -> str | None:
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time: raise connect_timeout or command_timeout, or find what holds it up"
+    if isinstance(error, asyncpg.DataError):
+        return "PostgreSQL cannot store such a value"
+    return _ADVICE.get(getattr(error, "sqlstate", None) or "")

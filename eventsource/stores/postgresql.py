@@ -1,0 +1,211 @@
+"""Events in PostgreSQL."""
+
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+from uuid import UUID
+
+import pydantic_core
+
+from eventsource.databases.group_commit import GroupCommit
+from eventsource.databases.postgresql import Row, Source
+from eventsource.databases.postgresql_errors import is_outage
+from eventsource.databases.postgresql_listening import Listener
+from eventsource.databases.postgresql_options import PostgreSQLOptions
+from eventsource.databases.postgresql_stores import PostgreSQLBacked
+from eventsource.events.base import DomainEvent
+from eventsource.events.registry import EventRegistry
+from eventsource.exceptions import DatabaseError, EventStoreError
+from eventsource.serialization import EventSerializer
+from eventsource.stores.announcing import Wake, announce_append
+from eventsource.stores.conflicts import judge_refused
+from eventsource.stores.interface import EventStore
+from eventsource.stores.operations import (
+    Append,
+    EventExists,
+    GetEvents,
+    GetGlobalPosition,
+    GetStreamVersion,
+    ReadPage,
+)
+from eventsource.stores.postgresql_queries import COLUMNS, Columns, EventValues, Queries, known_events, values_of
+from eventsource.stores.rows import RowReader
+from eventsource.stores.values import AppendResult, EventStream, StoredEvent
+
+_MOST_EVENTS = 256
+"""How many events are sent in one call; a greater append is sent alone."""
+_CALLS = 2
+"""How many calls may be under way: one writes while the one before it is flushed to the disk."""
+
+
+class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
+    """
+    An event store in PostgreSQL, for many processes.
+
+    An async context manager: entering connects, and creates what is missing. Appends that are asked for while another
+    one is under way share a call. Global positions become visible in their order.
+
+    Args:
+        database: An address (``postgresql://user:password@host:port/database``), or a pool of asyncpg's, which is not
+            closed with the store.
+        event_registry: Which classes the stored types are read as; the default registry if not given.
+        options: How to connect, and where the tables are.
+        enable_tracing: Whether an instrumentation makes spans for this store.
+
+    Raises:
+        TypeError, ValueError: If an argument is not as said.
+    """
+
+    system: ClassVar[str] = "postgresql"
+    _table = "events"
+    _columns = COLUMNS
+    _function = "append_events"
+
+    def __init__(
+        self,
+        database: Source,
+        event_registry: EventRegistry | None = None,
+        *,
+        options: PostgreSQLOptions | None = None,
+        enable_tracing: bool = True,
+    ) -> None:
+        super().__init__(database, options)
+        self.enable_tracing = enable_tracing
+        self._serializer = EventSerializer(event_registry)
+        self._rows = RowReader(self._serializer, self._place, lambda moment: moment)
+        self._queries = Queries(self.options.schema)
+        self._group: GroupCommit[_Prepared, AppendResult] = GroupCommit(self._commit, calls=_CALLS, room=_Room)
+        self._listener: Listener | None = None
+
+    @property
+    def event_registry(self) -> EventRegistry:
+        """Which classes the stored types are read as."""
+        return self._serializer.registry
+
+    @property
+    def log(self) -> Hashable:
+        """The address and the schema, which all stores on it share."""
+        return self.system, self._source, self.options.schema
+
+    async def close(self) -> None:
+        """Finish what was asked for and disconnect; may be called again."""
+        await self._group.drain()
+        await super().close()
+
+    @asynccontextmanager
+    async def following(self, wake: Wake) -> AsyncIterator[None]:
+        """Let appends wake *wake* inside the block, those of other processes, too, if the options say so."""
+        async with super().following(wake):
+            if not self.options.listen:
+                yield
+                return
+            async with (await self._listening()).heard():
+                yield
+
+    async def _append(self, append: Append) -> AppendResult:
+        return await self._group.submit(self._prepared(append))
+
+    async def _get_events(self, get: GetEvents) -> EventStream:
+        statement, values = self._queries.stream(get)
+        rows = await self._connected.fetch(statement, *values)
+        version, newest = rows[0][:2]
+        aggregate_type = get.aggregate_type or newest or "Unknown"
+        events = [self._rows.event(row[2:]) for row in rows if row[2] is not None]
+        return EventStream(get.aggregate_id, aggregate_type, events, version)
+
+    async def _read_page(self, read: ReadPage) -> Sequence[StoredEvent]:
+        classes = read.options.event_types
+        names = None if classes is None else {name for each in classes for name in self.event_registry.names_of(each)}
+        statement, values = self._queries.page(read, names)
+        return [self._rows.stored(tuple(row)) for row in await self._connected.fetch(statement, *values)]
+
+    async def _event_exists(self, exists: EventExists) -> bool:
+        ((found,),) = await self._connected.fetch(self._queries.exists, exists.event_id)
+        return bool(found)
+
+    async def _get_stream_version(self, get: GetStreamVersion) -> int:
+        ((version,),) = await self._connected.fetch(self._queries.version, get.aggregate_id, get.aggregate_type)
+        return int(version)
+
+    async def _get_global_position(self, get: GetGlobalPosition) -> int:
+        ((position,),) = await self._connected.fetch(self._queries.head)
+        return int(position)
+
+    async def _listening(self) -> Listener:
+        if self._listener is None:
+            database = self._connected
+            ((channel,),) = await database.fetch(self._queries.channel)
+            self._listener = self._listener or Listener(database, channel, partial(announce_append, self.log))
+        return self._listener
+
+    def _prepared(self, append: Append) -> "_Prepared":
+        headers = pydantic_core.to_json(append.headers).decode() if append.headers else None
+        return _Prepared(append, [self._values(event) for event in append.events], headers)
+
+    def _values(self, event: DomainEvent) -> EventValues:
+        if event.aggregate_version < 1:  # it counts for nothing here, but the payload has to be valid
+            event = event.with_aggregate_version(1)
+        return values_of(event, self._serializer.name_of(event), self._serializer.encode(event))
+
+    async def _commit(self, group: Sequence["_Prepared"]) -> list[AppendResult | Exception]:
+        """Append all in one call; if one of them makes it fail, all one after the other."""
+        try:
+            rows = await self._call(group)
+        except DatabaseError as error:
+            if len(group) == 1 or is_outage(error.__cause__ or error):
+                raise
+            return [(await self._commit_alone(each)) for each in group]
+        return [_outcome(each.append, row, len(group)) for each, row in zip(group, rows, strict=True)]
+
+    async def _commit_alone(self, prepared: "_Prepared") -> AppendResult | Exception:
+        try:
+            return _outcome(prepared.append, (await self._call([prepared]))[0], 1)
+        except DatabaseError as error:
+            return error
+
+    async def _call(self, group: Sequence["_Prepared"]) -> list[Row]:
+        columns = Columns()
+        for each in group:
+            columns.add(each.append, each.values, each.headers)
+        options = self.options
+        limit = round(options.lock_timeout * 1000)
+        # It may be run twice: what it finds written already is what it would have written.
+        return await self._connected.write(self._queries.append, limit, options.notify, *columns.arrays, again=True)
+
+
+@dataclass(slots=True)
+class _Prepared:
+    append: Append
+    values: list[EventValues]
+    headers: str | None
+
+
+class _Room:
+    """Which appends go into one call: neither two of one stream nor two of one event, and not too many events."""
+
+    def __init__(self) -> None:
+        self._streams: set[tuple[UUID, str]] = set()
+        self._ids: set[UUID] = set()
+
+    def __call__(self, prepared: _Prepared) -> bool:
+        append = prepared.append
+        stream, ids = (append.aggregate_id, append.aggregate_type), {event.event_id for event in append.events}
+        if stream in self._streams or not self._ids.isdisjoint(ids) or len(self._ids) + len(ids) > _MOST_EVENTS:
+            return False
+        self._streams.add(stream)
+        self._ids |= ids
+        return True
+
+
+def _outcome(append: Append, row: Row, shared: int) -> AppendResult | Exception:
+    actual, position, known = row
+    if position is not None:
+        result = AppendResult.successful(actual + len(append.events), position)
+    else:
+        try:
+            result = judge_refused(append, known_events(known), actual)
+        except EventStoreError as error:
+            return error
+    return replace(result, repeated=result.repeated, shared=shared)
