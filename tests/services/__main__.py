@@ -1,4 +1,4 @@
-"""Have the brokers that tests share, or end those that were started: python -m services start|stop."""
+"""Have the servers that tests share, or end those that were started: python -m services start|stop."""
 
 import fcntl
 import sys
@@ -7,10 +7,11 @@ import time
 from services.availability import NotAvailableError, required
 from services.finding import DIRECTORY, provide, release
 from services.kafka import Kafka
+from services.postgresql import PostgreSQL
 from services.rabbitmq import RabbitMQ
 from services.server import Server
 
-ALL: tuple[type[Server], ...] = (RabbitMQ, Kafka)
+ALL: tuple[type[Server], ...] = (RabbitMQ, Kafka, PostgreSQL)
 
 
 def main(arguments: list[str]) -> int:

@@ -69,6 +69,8 @@ def release(server: type[Server]) -> None:
         Process(number, began).end()
     if "container" in record:
         packages.run(*COMPOSE, "rm", "--stop", "--force", "--volumes", record["container"])
+    for leftover in record.get("leftovers", ()):
+        shutil.rmtree(leftover, ignore_errors=True)
     _path(server).unlink(missing_ok=True)
 
 
@@ -78,7 +80,8 @@ def _start_process(server: type[Server]) -> dict[str, Any]:
     shutil.rmtree(directory, ignore_errors=True)
     started = server(directory)
     started.start()
-    return {"address": started.address, "processes": [(each.number, each.began) for each in started.leave()]}
+    processes = [(each.number, each.began) for each in started.leave()]
+    return {"address": started.address, "processes": processes, "leftovers": [*map(str, started.leftovers)]}
 
 
 def _start_container(server: type[Server]) -> dict[str, Any]:

@@ -1,16 +1,21 @@
-"""What a test asks for that needs a broker."""
+"""What a test asks for that needs a server."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
+from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from services.availability import NotAvailableError, required
 from services.finding import find
 from services.kafka import Kafka
+from services.pgbouncer import PgBouncer
+from services.postgresql import PostgreSQL
 from services.rabbitmq import RabbitMQ
 from services.server import Server
 
@@ -29,6 +34,20 @@ def kafka_address() -> str:
     return _shared(Kafka)
 
 
+@pytest.fixture(scope="session")
+def postgresql_dsn() -> str:
+    """Where the PostgreSQL is that all tests share."""
+    return _shared(PostgreSQL)
+
+
+@pytest.fixture
+def schema(postgresql_dsn: str) -> Iterator[str]:
+    """The name of a schema that is the test's own; it is not there yet, and not any more afterwards."""
+    name = f"test-{uuid4()}"
+    yield name
+    asyncio.run(drop_schema(postgresql_dsn, name))
+
+
 @pytest.fixture
 def start_rabbitmq(tmp_path: Path) -> Iterator[Callable[..., RabbitMQ]]:
     """Start a RabbitMQ of the test's own, which does not outlive it."""
@@ -39,6 +58,27 @@ def start_rabbitmq(tmp_path: Path) -> Iterator[Callable[..., RabbitMQ]]:
 def start_kafka(tmp_path: Path) -> Iterator[Callable[..., Kafka]]:
     """Start a Kafka of the test's own, which does not outlive it."""
     yield from _private(Kafka, tmp_path)
+
+
+@pytest.fixture
+def start_postgresql(tmp_path: Path) -> Iterator[Callable[..., PostgreSQL]]:
+    """Start a PostgreSQL of the test's own, which does not outlive it."""
+    yield from _private(PostgreSQL, tmp_path)
+
+
+@pytest.fixture
+def start_pgbouncer(tmp_path: Path) -> Iterator[Callable[..., PgBouncer]]:
+    """Start a pooler of the test's own, which does not outlive it."""
+    yield from _private(PgBouncer, tmp_path)
+
+
+async def drop_schema(dsn: str, name: str) -> None:
+    """Drop a schema and all that is in it."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
+    finally:
+        await connection.close()
 
 
 def do_without(reason: str) -> NoReturn:

@@ -31,6 +31,11 @@ class Process:
         """Whether it has not ended."""
         return self.began != "" and _began(self.number) == self.began
 
+    def children(self) -> list["Process"]:
+        """The processes that it has begun and that have not ended."""
+        numbers = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+        return [Process.of(number) for number in numbers if _stat(number)[1:2] == [str(self.number)]]
+
     def end(self, *, patience: float = 10) -> None:
         """Ask it to end, and end it if it does not."""
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -67,8 +72,13 @@ def _began(number: int) -> str:
     if not Path("/proc/self/stat").exists():
         command = ["ps", "-o", "lstart=", "-p", str(number)]
         return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
-    try:
-        state, *fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
+    state, *fields = _stat(number) or ["Z"]
     return "" if state == "Z" else fields[18]
+
+
+def _stat(number: int) -> list[str]:
+    """The state of a process, the number of its parent, and so on; nothing if there is none."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -1,6 +1,7 @@
 """A server of one's own: its directory, its ports, its processes."""
 
 import os
+import shutil
 import signal
 import subprocess
 from abc import ABC, abstractmethod
@@ -57,6 +58,11 @@ class Server(ABC):
     def address(self) -> str:
         """What clients connect to."""
 
+    @property
+    def leftovers(self) -> list[Path]:
+        """What it has outside of its directory."""
+        return []
+
     @abstractmethod
     def _start(self) -> None:
         """Begin its processes, itself last."""
@@ -67,6 +73,8 @@ class Server(ABC):
 
     def __exit__(self, *exc_info: object) -> None:
         self.kill()
+        for leftover in self.leftovers:
+            shutil.rmtree(leftover, ignore_errors=True)
 
     @property
     def processes(self) -> list[Process]:
