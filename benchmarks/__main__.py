@@ -1,7 +1,7 @@
 """
 Run all benchmarks, or those that are named.
 
-Usage: python -m benchmarks [appending] [loading] [following] [telemetry] [publishing] [rabbitmq] [kafka]
+Usage: python -m benchmarks [appending] [postgresql] [loading] [following] [telemetry] [publishing] [rabbitmq] [kafka]
 """
 
 import asyncio
@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parent.parent))  # behind an installed packag
 
 from benchmarks.measuring import ROUNDS, Figure, Latency
 
-ALL = ("appending", "loading", "following", "telemetry", "publishing", "rabbitmq", "kafka")
+ALL = ("appending", "postgresql", "loading", "following", "telemetry", "publishing", "rabbitmq", "kafka")
 
 
 def main(names: list[str]) -> int:

@@ -1,26 +1,16 @@
-"""What the benchmarks of the brokers share: where those are, the events, and handlers that know when they are done."""
+"""What the benchmarks of the brokers share: the events, and handlers that know when they are done."""
 
 import asyncio
-import sys
-from pathlib import Path
 from uuid import uuid4
 
 from benchmarks.sample import Deposited, deposits
 from eventsource import DomainEvent
-
-sys.path.append(str(Path(__file__).parent.parent / "tests"))
-
-from services.finding import find
-from services.kafka import Kafka
-from services.rabbitmq import RabbitMQ
 
 AGGREGATES = 50
 EVENTS = 5_000
 SLOW_EVENTS = 500
 PAUSE = 0.002
 """How many seconds a slow handler waits, for a database say."""
-
-__all__ = ["AGGREGATES", "EVENTS", "PAUSE", "SLOW_EVENTS", "Counting", "Kafka", "RabbitMQ", "find", "sample"]
 
 
 class Counting:

@@ -6,9 +6,10 @@ from uuid import uuid4
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from benchmarks.brokers import EVENTS, PAUSE, SLOW_EVENTS, Counting, Kafka, find, sample
+from benchmarks.brokers import EVENTS, PAUSE, SLOW_EVENTS, Counting, sample
 from benchmarks.measuring import Figure, compared, stopwatch
 from benchmarks.sample import Deposited
+from benchmarks.services import Kafka, find
 from eventsource import KafkaEventBus, KafkaEventBusConfig
 
 PARTITIONS = 4

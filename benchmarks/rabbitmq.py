@@ -6,9 +6,10 @@ from uuid import uuid4
 
 import aio_pika
 
-from benchmarks.brokers import EVENTS, PAUSE, SLOW_EVENTS, Counting, RabbitMQ, find, sample
+from benchmarks.brokers import EVENTS, PAUSE, SLOW_EVENTS, Counting, sample
 from benchmarks.measuring import Figure, compared, stopwatch
 from benchmarks.sample import Deposited
+from benchmarks.services import RabbitMQ, find
 from eventsource import RabbitMQEventBus, RabbitMQEventBusConfig
 
 WINDOW = 100

@@ -43,6 +43,8 @@ class PostgreSQLDatabase:
         self.source = source
         self.options = options
         self.place = place_of(source)
+        self.listeners: dict[str, Any] = {}
+        """Who listens to which channel, for all who use it."""
         self._owner = OwningLoop(f"PostgreSQL at {self.place}")
         self._opening = asyncio.Lock()
         self._is_own = isinstance(source, str)

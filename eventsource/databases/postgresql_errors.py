@@ -36,6 +36,9 @@ _LOST: Final = (
 _OUTAGES: Final = ("08", "25006", "53", "57", "58", "XX")
 """Classes of SQLSTATE that tell of the server, and not of the statement (PostgreSQL 15, appendix A)."""
 
+_OF_VALUES: Final = ("22", "23", "54")
+"""Those that tell of what the statement was given: data exceptions, violated constraints, exceeded limits."""
+
 _ADVICE: Final = {
     "08P01": "behind a pooler, leave out what it does not know of the address's settings",
     "25006": "this server is read-only: give the address of the primary",
@@ -78,6 +81,11 @@ def is_outage(error: BaseException) -> bool:
 def is_in_failed_transaction(error: BaseException) -> bool:
     """Tell whether a statement was refused because one before it has failed, in the same transaction."""
     return isinstance(error, asyncpg.InFailedSQLTransactionError)
+
+
+def is_about_values(error: BaseException) -> bool:
+    """Tell whether a statement was refused for the values that it was given, so that others may go."""
+    return isinstance(error, asyncpg.DataError) or (getattr(error, "sqlstate", None) or "").startswith(_OF_VALUES)
 
 
 def undefined_column(error: BaseException | None) -> bool:

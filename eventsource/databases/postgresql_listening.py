@@ -25,6 +25,7 @@ class Listener:
 
     Args:
         database: What to connect to.
+        channel: Where to listen.
         announce: What to call.
     """
 
@@ -81,3 +82,11 @@ class Listener:
 
     def _hear(self, *notification: Any) -> None:
         self._announce()
+
+
+def listener_of(database: PostgreSQLDatabase, channel: str, announce: Callable[[], None]) -> Listener:
+    """Return the one that all who use *database* share, which calls what the first of them has given."""
+    if channel not in database.listeners:
+        database.listeners[channel] = Listener(database, channel, announce)
+    listener: Listener = database.listeners[channel]
+    return listener

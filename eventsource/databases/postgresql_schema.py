@@ -54,6 +54,31 @@ BEGIN
         PERFORM pg_notify('eventsource_' || '{schema_in_literal}.events'::regclass::oid, '');
     END IF;
     stored_at := clock_timestamp();
+    IF array_length(p_aggregate_ids, 1) = 1 THEN  -- what is said below, for less
+        actual_version := coalesce((
+            SELECT version FROM {schema}.events
+            WHERE aggregate_id = p_aggregate_ids[1] AND aggregate_type = p_aggregate_types[1]
+            ORDER BY version DESC LIMIT 1
+        ), 0);
+        IF (p_expected_versions[1] IN (actual_version, -1) OR (p_expected_versions[1] = -2 AND actual_version > 0))
+            AND NOT EXISTS (SELECT FROM {schema}.events WHERE event_id = ANY (p_event_ids))
+        THEN
+            WITH inserted AS (
+                INSERT INTO {schema}.events (event_id, event_type, event_version, aggregate_id, aggregate_type, version,
+                    tenant_id, occurred_at, stored_at, payload, headers)
+                SELECT event_id, event_type, event_version, p_aggregate_ids[1], p_aggregate_types[1],
+                    actual_version + place, tenant_id, occurred_at, stored_at, payload, p_headers[1]
+                FROM unnest(p_places, p_event_ids, p_event_types, p_event_versions, p_tenant_ids, p_occurred_at,
+                        p_payloads)
+                    AS given (place, event_id, event_type, event_version, tenant_id, occurred_at, payload)
+                ORDER BY place
+                RETURNING global_position
+            )
+            SELECT max(global_position) INTO last_position FROM inserted;
+            RETURN NEXT;
+            RETURN;
+        END IF;
+    END IF;
     RETURN QUERY
     WITH append AS MATERIALIZED (
         SELECT given.*, coalesce(newest.version, 0) AS actual

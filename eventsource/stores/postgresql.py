@@ -11,8 +11,8 @@ import pydantic_core
 
 from eventsource.databases.group_commit import GroupCommit
 from eventsource.databases.postgresql import Row, Source
-from eventsource.databases.postgresql_errors import is_outage
-from eventsource.databases.postgresql_listening import Listener
+from eventsource.databases.postgresql_errors import is_about_values
+from eventsource.databases.postgresql_listening import listener_of
 from eventsource.databases.postgresql_options import PostgreSQLOptions
 from eventsource.databases.postgresql_stores import PostgreSQLBacked
 from eventsource.events.base import DomainEvent
@@ -77,7 +77,7 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
         self._rows = RowReader(self._serializer, self._place, lambda moment: moment)
         self._queries = Queries(self.options.schema)
         self._group: GroupCommit[_Prepared, AppendResult] = GroupCommit(self._commit, calls=_CALLS, room=_Room)
-        self._listener: Listener | None = None
+        self._channel: str | None = None
 
     @property
     def event_registry(self) -> EventRegistry:
@@ -92,6 +92,7 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
     async def close(self) -> None:
         """Finish what was asked for and disconnect; may be called again."""
         await self._group.drain()
+        self._channel = None
         await super().close()
 
     @asynccontextmanager
@@ -101,7 +102,10 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
             if not self.options.listen:
                 yield
                 return
-            async with (await self._listening()).heard():
+            database = self._connected
+            if self._channel is None:
+                ((self._channel,),) = await database.fetch(self._queries.channel)
+            async with listener_of(database, self._channel, partial(announce_append, self.log)).heard():
                 yield
 
     async def _append(self, append: Append) -> AppendResult:
@@ -133,13 +137,6 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
         ((position,),) = await self._connected.fetch(self._queries.head)
         return int(position)
 
-    async def _listening(self) -> Listener:
-        if self._listener is None:
-            database = self._connected
-            ((channel,),) = await database.fetch(self._queries.channel)
-            self._listener = self._listener or Listener(database, channel, partial(announce_append, self.log))
-        return self._listener
-
     def _prepared(self, append: Append) -> "_Prepared":
         headers = pydantic_core.to_json(append.headers).decode() if append.headers else None
         return _Prepared(append, [self._values(event) for event in append.events], headers)
@@ -154,7 +151,7 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
         try:
             rows = await self._call(group)
         except DatabaseError as error:
-            if len(group) == 1 or is_outage(error.__cause__ or error):
+            if len(group) == 1 or not is_about_values(error.__cause__ or error):
                 raise
             return [(await self._commit_alone(each)) for each in group]
         return [_outcome(each.append, row, len(group)) for each, row in zip(group, rows, strict=True)]
