@@ -48,6 +48,7 @@ class PostgreSQLDatabase:
         self._owner = OwningLoop(f"PostgreSQL at {self.place}")
         self._opening = asyncio.Lock()
         self._is_own = isinstance(source, str)
+        self._is_closed = False
         self._pool: Any = None if self._is_own else source
 
     async def fetch(self, query: str, *values: object) -> list[Row]:
@@ -99,7 +100,7 @@ class PostgreSQLDatabase:
             except DRIVER_ERRORS as error:
                 raise self._explained(error, NOTHING_WRITTEN) from error
             if lent and self._is_own:
-                await connection.reset_session()
+                await _reset(connection)
 
     @asynccontextmanager
     async def lasting_connection(self) -> AsyncIterator[Connection]:
@@ -122,6 +123,7 @@ class PostgreSQLDatabase:
 
     async def close(self) -> None:
         """Let what is under way finish, for a moment, and close all connections; those of a pool of others stay."""
+        self._is_closed = True
         pool, self._pool = self._pool, None
         if pool is None or not self._is_own:
             return
@@ -162,6 +164,8 @@ class PostgreSQLDatabase:
         if self._pool is not None:
             return self._pool
         async with self._opening:
+            if self._is_closed:
+                raise asyncpg.InterfaceError("the connections were closed meanwhile")
             if self._pool is None:
                 options = self.options
                 pool = asyncpg.create_pool(
@@ -236,10 +240,30 @@ def database_in(source: Source) -> str | None:
     return (urlsplit(source).path[1:] or None) if isinstance(source, str) else None
 
 
+def is_gone(connection: Connection) -> bool:
+    """Tell whether *connection* was lost, which the pool may have noticed already."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
+
+
+def _terminate(connection: Connection) -> None:
+    if not is_gone(connection):
+        connection.terminate()
+
+
+async def _reset(connection: Connection) -> None:
+    try:
+        await connection.reset_session()
+    except DRIVER_ERRORS:  # what was done is committed, whatever becomes of the connection
+        _terminate(connection)
+
+
 async def _undo(connection: Connection, transaction: Any) -> None:
     try:
         await transaction.rollback()
     except BaseException as error:
-        connection.terminate()
+        _terminate(connection)
         if not isinstance(error, DRIVER_ERRORS):
             raise

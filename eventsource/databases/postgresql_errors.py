@@ -33,7 +33,7 @@ _LOST: Final = (
     OSError,
     EOFError,
 )
-_OUTAGES: Final = ("08", "25006", "53", "57", "58", "XX")
+_OUTAGES: Final = ("08", "25006", "25P03", "53", "57P", "58", "XX")
 """Classes of SQLSTATE that tell of the server, and not of the statement (PostgreSQL 15, appendix A)."""
 
 _OF_VALUES: Final = ("22", "23", "54")
@@ -74,8 +74,8 @@ def is_lost(error: BaseException) -> bool:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Tell whether the database has failed, and not the statement that it was given."""
-    return is_lost(error) or (getattr(error, "sqlstate", None) or "").startswith(_OUTAGES)
+    """Tell whether the server has said that it cannot go on, whatever statement it is given."""
+    return (getattr(error, "sqlstate", None) or "").startswith(_OUTAGES)
 
 
 def is_in_failed_transaction(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from eventsource.databases.postgresql import Connection, PostgreSQLDatabase, Source
+from eventsource.databases.postgresql import Connection, PostgreSQLDatabase, Source, is_gone
 from eventsource.databases.postgresql_errors import ENDED, GONE_ON, is_in_failed_transaction, is_outage
 from eventsource.databases.postgresql_options import PostgreSQLOptions
 from eventsource.databases.postgresql_stores import PostgreSQLBacked
@@ -143,7 +143,7 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
         started = time.perf_counter()
         call = partial(self._call, stored.event, stored.headers, connection)
         error = await self._attempts_at(stored.event, sleep).error_of(call)
-        if error is not None and is_outage(error):
+        if error is not None and (is_outage(error) or is_gone(connection)):
             raise error
         return Attempted(stored.event, time.perf_counter() - started, error)
 
@@ -216,7 +216,7 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
                 try:
                     return await work(connection)
                 except Exception as error:
-                    if is_outage(error):
+                    if is_outage(error) or is_gone(connection):
                         raise
                     raise _Raised(error) from error
         except _Raised as raised:
