@@ -11,7 +11,7 @@ export PATH := $(PATH):$(subst $(empty) $(empty),:,$(wildcard $(or $(PYENV_ROOT)
 
 help:
 	@echo "make test           every tox environment, the suite on $(PYTHON) last"
-	@echo "make services       find or start the brokers that tests use, and leave them running"
+	@echo "make services       find or start the brokers and the database that tests use, and leave them running"
 	@echo "make services-stop  end those that were started"
 	@echo "make demo           docs/examples/shop.py, from an installation of its own"
 	@echo "make proof          the long versions of the proofs"

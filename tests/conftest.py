@@ -1,4 +1,4 @@
-"""The brokers that any test may ask for."""
+"""The servers that any test may ask for."""
 
 import sys
 from pathlib import Path

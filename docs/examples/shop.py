@@ -1,23 +1,29 @@
-"""An event-sourced shop on a SQLite file, with its read models, traces and metrics."""
+"""An event-sourced shop on a SQLite file, or on PostgreSQL, with its read models, traces and metrics."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from pydantic import BaseModel
 
+import eventsource
 from eventsource import (
     AggregateRepository,
+    CheckpointRepository,
     DeclarativeAggregate,
     DeclarativeProjection,
     DomainEvent,
     EventForwarder,
+    EventStore,
     InMemoryEventBus,
     ProjectionRunner,
+    SnapshotStore,
     SQLiteCheckpointRepository,
     SQLiteEventStore,
     SQLiteSnapshotStore,
@@ -161,7 +167,38 @@ class Shop(TracingMixin):
             await self._articles.execute(article_id, sell)
 
 
-async def trade(events: SQLiteEventStore, snapshots: SQLiteSnapshotStore) -> None:
+class Stores(NamedTuple):
+    """What the shop keeps, and where."""
+
+    events: EventStore
+    snapshots: SnapshotStore
+    checkpoints: CheckpointRepository
+
+
+@asynccontextmanager
+async def in_sqlite(file: Path) -> AsyncIterator[Stores]:
+    """Keep everything in a file."""
+    async with (
+        SQLiteEventStore(file) as events,
+        SQLiteSnapshotStore(file) as snapshots,
+        SQLiteCheckpointRepository(file) as checkpoints,
+    ):
+        yield Stores(events, snapshots, checkpoints)
+
+
+@asynccontextmanager
+async def in_postgresql(address: str, **options: Any) -> AsyncIterator[Stores]:
+    """Keep everything in PostgreSQL; `main` has the one line that says where."""
+    how = eventsource.PostgreSQLOptions(**options)
+    async with (
+        eventsource.PostgreSQLEventStore(address, options=how) as events,
+        eventsource.PostgreSQLSnapshotStore(address, options=how) as snapshots,
+        eventsource.PostgreSQLCheckpointRepository(address, options=how) as checkpoints,
+    ):
+        yield Stores(events, snapshots, checkpoints)
+
+
+async def trade(events: EventStore, snapshots: SnapshotStore) -> None:
     """Run the shop for a moment."""
     articles = AggregateRepository(events, Article, "Article", snapshot_store=snapshots, snapshot_threshold=3)
     shop = Shop(articles)
@@ -179,7 +216,7 @@ async def trade(events: SQLiteEventStore, snapshots: SQLiteSnapshotStore) -> Non
         print(f"Refused: {error}")
 
 
-async def send_receipts(events: SQLiteEventStore, checkpoints: SQLiteCheckpointRepository) -> None:
+async def send_receipts(events: EventStore, checkpoints: CheckpointRepository) -> None:
     """Publish the sales that are in the log, each in the trace of its order."""
     print("\nReceipts are sent by a bus, which is given what is in the log: the traces of the orders go on.")
     async with InMemoryEventBus() as bus:
@@ -188,7 +225,7 @@ async def send_receipts(events: SQLiteEventStore, checkpoints: SQLiteCheckpointR
             await forwarder.wait_for()
 
 
-async def report(events: SQLiteEventStore, metrics: RecordedMetrics) -> None:
+async def report(events: EventStore, metrics: RecordedMetrics) -> None:
     """Bring the read model up to date, and show the metrics."""
     sales = Sales()
     async with ProjectionRunner(events, sales, checkpoint_interval=0, lag_interval=0.1) as runner:
@@ -221,13 +258,9 @@ def show(metrics: RecordedMetrics) -> None:
         print(f"{point.name:<42} {value:>14}  {labels}")
 
 
-async def run(database: Path, metrics: RecordedMetrics) -> None:
+async def run(stores: AbstractAsyncContextManager[Stores], metrics: RecordedMetrics) -> None:
     """Trade, and then look at what the log has."""
-    async with (
-        SQLiteEventStore(database) as events,
-        SQLiteSnapshotStore(database) as snapshots,
-        SQLiteCheckpointRepository(database) as checkpoints,
-    ):
+    async with stores as (events, snapshots, checkpoints):
         await trade(events, snapshots)
         await send_receipts(events, checkpoints)
         await report(events, metrics)
@@ -239,7 +272,8 @@ def main() -> None:
     traces.add_span_processor(SimpleSpanProcessor(TraceTreeExporter()))
     EventsourceInstrumentor().instrument(tracer_provider=traces, meter_provider=metrics.provider)
     with TemporaryDirectory() as directory:
-        asyncio.run(run(Path(directory, "shop.db"), metrics))
+        stores = in_sqlite(Path(directory, "shop.db"))
+        asyncio.run(run(stores, metrics))
 
 
 if __name__ == "__main__":

@@ -34,8 +34,9 @@ class GroupCommit(Generic[Item, Outcome]):
     Args:
         commit: What commits a group.
         calls: How many groups may be under way at a time.
-        room: Makes, for each group, what tells of one queued item after the other whether that goes into it, too; the
-            first one always does. Everything does if not given.
+        room: Is given the items that are under way, and returns what tells of one queued item after the other whether
+            that goes into the next group. None overtakes one that does not; the first always goes when nothing is under
+            way. Everything does if not given.
     """
 
     def __init__(
@@ -43,13 +44,13 @@ class GroupCommit(Generic[Item, Outcome]):
         commit: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome | Exception]]],
         *,
         calls: int = 1,
-        room: Callable[[], Callable[[Item], bool]] | None = None,
+        room: Callable[[Sequence[Item]], Callable[[Item], bool]] | None = None,
     ) -> None:
         self._commit = commit
         self._calls = calls
-        self._room = room or (lambda: lambda item: True)
+        self._room = room or (lambda under_way: lambda item: True)
         self._queue: list[_Waiting[Item, Outcome]] = []
-        self._running: set[asyncio.Future[Sequence[Outcome | Exception]]] = set()
+        self._running: dict[asyncio.Future[Sequence[Outcome | Exception]], list[Item]] = {}
 
     async def submit(self, item: Item) -> Outcome:
         """
@@ -63,7 +64,7 @@ class GroupCommit(Generic[Item, Outcome]):
         """
         loop = asyncio.get_running_loop()
         # A loop that was closed with a group under way will never tell that the group is done.
-        self._running = {each for each in self._running if not each.get_loop().is_closed()}
+        self._running = {each: items for each, items in self._running.items() if not each.get_loop().is_closed()}
         if any(each.get_loop() is not loop for each in self._running):
             raise NotConnectedError(
                 "a commit is under way in another event loop, which stands still: let it run, or close it"
@@ -82,16 +83,19 @@ class GroupCommit(Generic[Item, Outcome]):
 
     def _send(self) -> None:
         while len(self._running) < self._calls and (group := self._next_group()):
-            running = group[0].context.run(self._start, [waiting.item for waiting in group])
-            self._running.add(running)
+            items = [waiting.item for waiting in group]
+            running = group[0].context.run(self._start, items)
+            self._running[running] = items
             running.add_done_callback(partial(self._settle, group))
 
     def _next_group(self) -> list[_Waiting[Item, Outcome]]:
         queued = [waiting for waiting in self._queue if _is_awaited(waiting.outcome)]
-        has_room = self._room()
-        goes = [has_room(waiting.item) or place == 0 for place, waiting in enumerate(queued)]
-        self._queue = [waiting for waiting, is_going in zip(queued, goes, strict=True) if not is_going]
-        return [waiting for waiting, is_going in zip(queued, goes, strict=True) if is_going]
+        has_room = self._room([item for items in self._running.values() for item in items])
+        count = next((place for place, waiting in enumerate(queued) if not has_room(waiting.item)), len(queued))
+        if not self._running:
+            count = max(count, 1)
+        self._queue = queued[count:]
+        return queued[:count]
 
     def _start(self, items: Sequence[Item]) -> "asyncio.Future[Sequence[Outcome | Exception]]":
         try:
@@ -117,7 +121,7 @@ class GroupCommit(Generic[Item, Outcome]):
         running.get_loop().call_soon(self._end, running)
 
     def _end(self, running: "asyncio.Future[Sequence[Outcome | Exception]]") -> None:
-        self._running.discard(running)
+        self._running.pop(running, None)
         self._send()
 
 

@@ -94,6 +94,8 @@ class PostgreSQLDatabase:
                 yield connection
             except BaseException:
                 await _undo(connection, transaction)
+                if lent and self._is_own:
+                    await _reset(connection)
                 raise
             try:
                 await transaction.commit()
@@ -254,10 +256,14 @@ def _terminate(connection: Connection) -> None:
 
 
 async def _reset(connection: Connection) -> None:
+    if is_gone(connection):
+        return
     try:
         await connection.reset_session()
-    except DRIVER_ERRORS:  # what was done is committed, whatever becomes of the connection
+    except BaseException as error:
         _terminate(connection)
+        if not isinstance(error, DRIVER_ERRORS):  # of those nobody need know: what was done is committed, or undone
+            raise
 
 
 async def _undo(connection: Connection, transaction: Any) -> None:

@@ -9,7 +9,7 @@ except ImportError as error:
 
 from eventsource.exceptions import DatabaseError
 
-UNKNOWN_OUTCOME: Final = "it is not known whether anything was written; appending the same events again is safe"
+UNKNOWN_OUTCOME: Final = "it is not known whether anything was written"
 NOTHING_WRITTEN: Final = "nothing was written"
 NOTHING_READ: Final = "nothing was read"
 NOTHING_DONE: Final = "nothing was done"
@@ -60,6 +60,8 @@ _ADVICE: Final = {
 def explained(place: str, error: BaseException, consequence: str) -> DatabaseError:
     """Return what to raise instead of *error*, which is its cause."""
     text = str(error).split("\n", 1)[0] or type(error).__name__
+    if isinstance(error, asyncpg.InternalClientError):  # it tells of the driver's own state
+        text = "the connection was lost"
     facts = (f"PostgreSQL at {place}: {text}", consequence, *filter(None, [_advice(error)]))
     explanation = DatabaseError("; ".join(facts))
     explanation.__cause__ = error

@@ -38,6 +38,10 @@ _LONGEST_TRANSACTION = 1.0
 """Seconds after which the events that are handled so far are committed: what they changed is locked meanwhile."""
 
 
+_PROBE = "SELECT"
+"""What fails if a statement before it has failed; a COMMIT would not, though it undoes all then."""
+
+
 class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreSQLBacked):
     """
     A projection that keeps read model, checkpoint and dead letters in one PostgreSQL database.
@@ -69,6 +73,11 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
         parts = (self._checkpoints, self._dead_letters)
         super().__init__(parts, retry_policy, enable_tracing, name, require_async=True)
 
+    @property
+    def namespace(self) -> str | None:
+        """Database and schema, as those of its checkpoints."""
+        return self._checkpoints.namespace
+
     async def fetch(self, query: str, *values: object) -> list[Any]:
         """Return the rows of the read model that *query* asks for, with *values* for ``$1`` and so on."""
         return await self._connected.fetch(query, *values)
@@ -87,6 +96,7 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
             async with database.transaction(lent=True) as connection:
                 await self._alone(connection)
                 await self._create_tables(connection)
+                await connection.execute(_PROBE)
 
     async def _commit(self, events: Sequence[StoredEvent], to_position: int, cursor: Cursor) -> list[Attempted]:
         attempts: list[Attempted] = []
@@ -97,8 +107,7 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
             if undone.is_by_last:
                 return await self._commit_before(attempts[-1], events[: len(attempts) - 1], cursor)
             return await self._commit_one_by_one(events, cursor)
-        if attempts:
-            cursor.committed(position)
+        cursor.committed(position)
         return attempts
 
     async def _commit_one_by_one(self, events: Sequence[StoredEvent], cursor: Cursor) -> list[Attempted]:
@@ -106,7 +115,7 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
         attempts: list[Attempted] = []
         for stored in events:
             attempts += await self._commit([stored], stored.global_position, cursor)
-            if attempts[-1].error is not None:
+            if attempts[-1].error is not None or cursor.halt.is_wanted:
                 break
         return attempts
 
@@ -118,16 +127,15 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
         attempts: list[Attempted],
         connection: Connection,
     ) -> int:
-        """Handle *events* and move the checkpoint, and return where it is."""
+        """Handle *events*, the first one in any case, and move the checkpoint, and return where it is."""
         end = time.perf_counter() + _LONGEST_TRANSACTION
         for stored in events:
-            if cursor.halt.is_wanted or time.perf_counter() > end:
+            if attempts and (cursor.halt.is_wanted or time.perf_counter() > end):
                 break
             attempts.append(await self._attempt(stored, connection))
             if (error := attempts[-1].error) is not None:
+                attempts[-1].error = _reason(error)
                 raise _Undone(is_by_last=len(events) == 1 or not is_in_failed_transaction(error))
-        if not attempts:
-            return cursor.position
         last = events[len(attempts) - 1]
         position = to_position if len(attempts) == len(events) else last.global_position
         try:
@@ -135,7 +143,7 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
         except Exception as error:
             if not is_in_failed_transaction(error):
                 raise
-            attempts[-1].error = DatabaseError(GONE_ON)
+            attempts[-1].error = _reason(error)
             raise _Undone(is_by_last=len(events) == 1) from error
         return position
 
@@ -173,6 +181,7 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
             if not await self._dead_letters.resolve(mark, connection):
                 return False
             await self._call(event, entry.headers, connection)
+            await connection.execute(_PROBE)
             return True
 
         return await self._write(handle)
@@ -218,7 +227,7 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
                 except Exception as error:
                     if is_outage(error) or is_gone(connection):
                         raise
-                    raise _Raised(error) from error
+                    raise _Raised(_reason(error)) from error
         except _Raised as raised:
             failure = raised.error
         raise failure
@@ -238,6 +247,15 @@ class _Raised(Exception):  # noqa: N818 - it carries an error
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def _reason(error: Exception) -> Exception:
+    """Return what is to be known of *error*, which may say only that the transaction had failed before."""
+    if not is_in_failed_transaction(error):
+        return error
+    reason = DatabaseError(GONE_ON)
+    reason.__cause__ = error
+    return reason
 
 
 async def _call(connection: Connection, call: Call) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from eventsource.databases.backed import Closable, DatabaseBacked
 from eventsource.events.base import DomainEvent
 from eventsource.handlers.registry import HandlerRegistry, UnregisteredEventHandling
 from eventsource.headers import current_headers
-from eventsource.projections.attempts import Failure
+from eventsource.projections.attempts import Failure, sleep
 from eventsource.projections.base import CheckpointTrackingProjection, check_handled_classes
 from eventsource.projections.checkpoints.operations import SaveCheckpoint
 from eventsource.projections.checkpoints.values import CheckpointData
@@ -154,14 +155,17 @@ class TransactionalProjection(CheckpointTrackingProjection, DatabaseBacked[Datab
         await self._begin_with(save, anew=checkpoint.replay_until is not None)
 
     async def _retry(self, entry: DLQEntry, event: DomainEvent) -> RetryResult:
-        async def project(project: Project) -> bool:
-            return await self._handle_dead_letter(entry, project.event)
+        is_done = False
 
-        try:
-            done = await self._perform(project, Project(event, replay=True))
-        except Exception as error:  # whatever the handler raises is the answer
+        async def project(project: Project) -> None:
+            nonlocal is_done
+            is_done = await self._handle_dead_letter(entry, project.event)
+
+        attempt = partial(self._perform, project, Project(event, replay=True))
+        error = await self._attempts_at(event, sleep).error_of(attempt)
+        if error is not None:
             return await self._failed_again(entry, error)
-        return RetryResult(entry.id, "resolved" if done else "resolved before", entry.event_id)
+        return RetryResult(entry.id, "resolved" if is_done else "resolved before", entry.event_id)
 
     async def _failed_again(self, entry: DLQEntry, error: Exception) -> RetryResult:
         async def keep(add: AddFailedEvent) -> bool:

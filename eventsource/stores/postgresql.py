@@ -1,5 +1,6 @@
 """Events in PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -9,8 +10,9 @@ from uuid import UUID
 
 import pydantic_core
 
+from eventsource.databases.backed import Lease
 from eventsource.databases.group_commit import GroupCommit
-from eventsource.databases.postgresql import Row, Source
+from eventsource.databases.postgresql import PostgreSQLDatabase, Row, Source
 from eventsource.databases.postgresql_errors import is_about_values
 from eventsource.databases.postgresql_listening import listener_of
 from eventsource.databases.postgresql_options import PostgreSQLOptions
@@ -91,9 +93,15 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
 
     async def close(self) -> None:
         """Finish what was asked for and disconnect; may be called again."""
-        await self._group.drain()
-        self._channel = None
-        await super().close()
+        lease, self._lease, self._channel = self._lease, None, None  # what comes from here on is not taken any more
+        if lease is None:
+            return
+        closing = asyncio.ensure_future(self._finish(lease))
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing  # those whose appends are queued were promised an answer
+            raise
 
     @asynccontextmanager
     async def following(self, wake: Wake) -> AsyncIterator[None]:
@@ -137,9 +145,15 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
         ((position,),) = await self._connected.fetch(self._queries.head)
         return int(position)
 
+    async def _finish(self, lease: Lease[PostgreSQLDatabase]) -> None:
+        try:
+            await self._group.drain()
+        finally:
+            await lease.release()
+
     def _prepared(self, append: Append) -> "_Prepared":
         headers = pydantic_core.to_json(append.headers).decode() if append.headers else None
-        return _Prepared(append, [self._values(event) for event in append.events], headers)
+        return _Prepared(self._connected, append, [self._values(event) for event in append.events], headers)
 
     def _values(self, event: DomainEvent) -> EventValues:
         if event.aggregate_version < 1:  # it counts for nothing here, but the payload has to be valid
@@ -153,14 +167,20 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
         except DatabaseError as error:
             if len(group) == 1 or not is_about_values(error.__cause__ or error):
                 raise
-            return [(await self._commit_alone(each)) for each in group]
+            return await self._commit_each(group)
         return [_outcome(each.append, row, len(group)) for each, row in zip(group, rows, strict=True)]
 
-    async def _commit_alone(self, prepared: "_Prepared") -> AppendResult | Exception:
-        try:
-            return _outcome(prepared.append, (await self._call([prepared]))[0], 1)
-        except DatabaseError as error:
-            return error
+    async def _commit_each(self, group: Sequence["_Prepared"]) -> list[AppendResult | Exception]:
+        """Append one after the other; what would stop each of them is told all that are left."""
+        outcomes: list[AppendResult | Exception] = []
+        for each in group:
+            try:
+                outcomes.append(_outcome(each.append, (await self._call([each]))[0], 1))
+            except DatabaseError as error:
+                if not is_about_values(error.__cause__ or error):
+                    return [*outcomes, *[error] * (len(group) - len(outcomes))]
+                outcomes.append(error)
+        return outcomes
 
     async def _call(self, group: Sequence["_Prepared"]) -> list[Row]:
         columns = Columns()
@@ -169,31 +189,41 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
         options = self.options
         limit = round(options.lock_timeout * 1000)
         # It may be run twice: what it finds written already is what it would have written.
-        return await self._connected.write(self._queries.append, limit, options.notify, *columns.arrays, again=True)
+        return await group[0].database.write(self._queries.append, limit, options.notify, *columns.arrays, again=True)
 
 
 @dataclass(slots=True)
 class _Prepared:
+    database: PostgreSQLDatabase
     append: Append
     values: list[EventValues]
     headers: str | None
 
 
 class _Room:
-    """Which appends go into one call: neither two of one stream nor two of one event, and not too many events."""
+    """
+    Which appends go into one call: neither two of one stream nor two of one event, and not too many events.
 
-    def __init__(self) -> None:
-        self._streams: set[tuple[UUID, str]] = set()
+    Those of one stream go one after the other, in the order in which they were asked for.
+    """
+
+    def __init__(self, under_way: Sequence[_Prepared]) -> None:
+        self._streams = {_stream_of(each.append) for each in under_way}
         self._ids: set[UUID] = set()
 
     def __call__(self, prepared: _Prepared) -> bool:
         append = prepared.append
-        stream, ids = (append.aggregate_id, append.aggregate_type), {event.event_id for event in append.events}
-        if stream in self._streams or not self._ids.isdisjoint(ids) or len(self._ids) + len(ids) > _MOST_EVENTS:
+        stream, ids = _stream_of(append), {event.event_id for event in append.events}
+        is_full = len(self._ids) > 0 and len(self._ids) + len(ids) > _MOST_EVENTS
+        if stream in self._streams or not self._ids.isdisjoint(ids) or is_full:
             return False
         self._streams.add(stream)
         self._ids |= ids
         return True
+
+
+def _stream_of(append: Append) -> tuple[UUID, str]:
+    return append.aggregate_id, append.aggregate_type
 
 
 def _outcome(append: Append, row: Row, shared: int) -> AppendResult | Exception:

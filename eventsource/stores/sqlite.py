@@ -83,7 +83,7 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         """The file, which all stores on it share."""
         if self.database == MEMORY:
             return self
-        return os.path.realpath(self.database)
+        return self._lease.database.path if self._lease else os.path.realpath(self.database)
 
     async def _append(self, append: Append) -> AppendResult:
         headers = pydantic_core.to_json(append.headers).decode() if append.headers else None

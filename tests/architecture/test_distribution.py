@@ -62,7 +62,7 @@ def test_the_lowest_versions_that_are_tested_are_those_declared(root: Path, decl
     """A bound that no run ever tried is a guess."""
     project = declared["project"]
     extras = project["optional-dependencies"]
-    drivers = extras["kafka"] + extras["rabbitmq"]
+    drivers = extras["kafka"] + extras["rabbitmq"] + extras["postgresql"]
     promised = project["dependencies"] + extras["telemetry"] + extras["progress"] + drivers
     lowest = {line for line in (root / "tests/lowest.txt").read_text().splitlines() if not line.startswith("#")}
 

@@ -4,28 +4,51 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import closing
+from dataclasses import dataclass, replace
+from inspect import isawaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
+from eventsource.databases.postgresql_options import PostgreSQLOptions
 from eventsource.handlers import handles
+from eventsource.projections.base import CheckpointTrackingProjection
+from eventsource.projections.postgresql import PostgreSQLProjection
 from eventsource.projections.runner import ProjectionRunner
 from eventsource.projections.sqlite import SQLiteProjection
 from eventsource.retry import ExponentialBackoffRetryPolicy, NoRetryPolicy, RetryConfig, RetryPolicy
 from eventsource.stores.interface import EventStore
+from eventsource.stores.postgresql import PostgreSQLEventStore
 from eventsource.stores.sqlite import SQLiteEventStore
 from eventsource.stores.values import ExpectedVersion
 from eventsource.testing.events import DOOR, Opened
 
-Do = Callable[[sqlite3.Connection, Opened], object]
+Do = Callable[[Any, Opened], object]
+Sql = Callable[..., list[tuple[Any, ...]]]
+Execute = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 
 AT_MOST = 20.0
 """Seconds after which a test has failed; none takes so long."""
 
 
-class Visits(SQLiteProjection):
+class Noted(CheckpointTrackingProjection):
+    """What can be asked of a projection, wherever it notes its events."""
+
+    async def position(self) -> int | None:
+        """Return where the checkpoint is."""
+        return await self.checkpoints.get_position(self.projection_name)
+
+    async def failed(self) -> list[tuple[str, int]]:
+        """Return message and number of attempts of each dead letter, the oldest first."""
+        entries = await self.dead_letters.get_failed_events(self.projection_name, oldest_first=True)
+        return [(entry.error_message, entry.retry_count) for entry in entries]
+
+
+class Visits(SQLiteProjection, Noted):
     """Notes the number of each event in a table, and then does with the event what it is told."""
 
     def __init__(self, database: Path, do: Do | None = None, **options: Any) -> None:
@@ -43,20 +66,57 @@ class Visits(SQLiteProjection):
         rows = await self.fetch("SELECT number FROM visits WHERE name = ? ORDER BY rowid", (self.projection_name,))
         return [number for (number,) in rows]
 
-    async def position(self) -> int | None:
-        """Return where the checkpoint is."""
-        return await self.checkpoints.get_position(self.projection_name)
-
-    async def failed(self) -> list[tuple[str, int]]:
-        """Return message and number of attempts of each dead letter, the oldest first."""
-        entries = await self.dead_letters.get_failed_events(self.projection_name, oldest_first=True)
-        return [(entry.error_message, entry.retry_count) for entry in entries]
-
     def _create_tables(self, connection: sqlite3.Connection) -> None:
         connection.execute("CREATE TABLE IF NOT EXISTS visits (name TEXT NOT NULL, number INTEGER NOT NULL)")
 
     def _empty_tables(self, connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM visits WHERE name = ?", (self.projection_name,))
+
+
+class PostgreSQLVisits(PostgreSQLProjection, Noted):
+    """Notes the number of each event in a table of PostgreSQL, and then does with the event what it is told."""
+
+    place: ClassVar[str]
+    options_there: ClassVar[PostgreSQLOptions]
+
+    def __init__(self, do: Do | None = None, *, database: Any = None, **options: Any) -> None:
+        defaults = {"retry_policy": NoRetryPolicy(), "name": "visits", "options": self.options_there}
+        super().__init__(database or self.place, **{**defaults, **options})
+        self.do = do
+
+    @handles(Opened)
+    async def on_opened(self, connection: Any, event: Opened) -> None:
+        await connection.execute("INSERT INTO visits VALUES ($1, $2)", self.projection_name, event.number)
+        done = self.do and self.do(connection, event)
+        if isawaitable(done):
+            await done
+
+    async def numbers(self) -> list[int]:
+        """Return which events are in the read model, in the order in which they came there."""
+        rows = await self.fetch("SELECT number FROM visits WHERE name = $1 ORDER BY place", self.projection_name)
+        return [number for (number,) in rows]
+
+    async def _create_tables(self, connection: Any) -> None:
+        await connection.execute(
+            """
+            CREATE TABLE IF NOT EXISTS visits (
+                name text NOT NULL, number bigint NOT NULL, place bigint GENERATED ALWAYS AS IDENTITY
+            )
+            """
+        )
+
+    async def _empty_tables(self, connection: Any) -> None:
+        await connection.execute("DELETE FROM visits WHERE name = $1", self.projection_name)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a test has its events, and a read model with them; *apart* are options for connections of one's own."""
+
+    log_of: Callable[[], Any]
+    view_of: Callable[..., Any]
+    apart: dict[str, Any]
+    execute: Execute
 
 
 @pytest.fixture
@@ -79,7 +139,7 @@ async def store(path: Path) -> AsyncIterator[SQLiteEventStore]:
 
 
 @pytest.fixture
-def sql(path: Path) -> Callable[..., list[tuple[Any, ...]]]:
+def sql(path: Path) -> Sql:
     """Do with the file what somebody else might do to it."""
 
     def execute(statement: str, *values: object) -> list[tuple[Any, ...]]:
@@ -87,6 +147,90 @@ def sql(path: Path) -> Callable[..., list[tuple[Any, ...]]]:
             return connection.execute(statement, values).fetchall()
 
     return execute
+
+
+@pytest.fixture
+async def session(postgresql_dsn: str, schema: str) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
+    """Open connections of asyncpg's for which the test's schema is that of all names; they end with the test."""
+    opened: list[Any] = []
+
+    async def connect() -> Any:
+        opened.append(await asyncpg.connect(postgresql_dsn, server_settings={"search_path": f'"{schema}"'}))
+        return opened[-1]
+
+    yield connect
+    for each in opened:
+        each.terminate()
+
+
+@pytest.fixture
+def execute(session: Callable[[], Awaitable[Any]]) -> Execute:
+    """Do with the tables of the test's schema in PostgreSQL what somebody else might do to them."""
+    connections: list[Any] = []
+
+    async def fetch(statement: str, *values: object) -> list[tuple[Any, ...]]:
+        if not connections:
+            connections.append(await session())
+        return [tuple(row) for row in await connections[0].fetch(statement, *values)]
+
+    return fetch
+
+
+@pytest.fixture
+def sqlite_place(path: Path, sql: Sql) -> Place:
+    """A file."""
+
+    class Here(Visits):
+        def __init__(self, do: Do | None = None, **options: Any) -> None:
+            super().__init__(path, do, **options)
+
+    async def execute(statement: str, *values: object) -> list[tuple[Any, ...]]:
+        return sql(statement, *values)
+
+    return Place(lambda: SQLiteEventStore(path), Here, {"busy_timeout": 20_000}, execute)
+
+
+@pytest.fixture
+def postgresql_place(postgresql_dsn: str, schema: str, execute: Execute) -> Place:
+    """A schema of the server's, in which all names are looked for."""
+    path = quote(f'"{schema}"')
+    address, options = f"{postgresql_dsn}?search_path={path}", PostgreSQLOptions(schema=schema)
+    here = type("Here", (PostgreSQLVisits,), {"place": address, "options_there": options})
+    apart = {"options": replace(options, max_size=9)}
+    return Place(lambda: PostgreSQLEventStore(address, options=options), here, apart, execute)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Each place in which read model and checkpoint are one transaction."""
+    there: Place = request.getfixturevalue(f"{request.param}_place")
+    return there
+
+
+@pytest.fixture
+async def log(place: Place) -> AsyncIterator[EventStore]:
+    """An open store without events in that place."""
+    async with place.log_of() as log:
+        yield log
+
+
+@pytest.fixture
+def elsewhere(place: Place) -> Execute:
+    """Do with the tables in that place what somebody else might do to them."""
+    return place.execute
+
+
+@pytest.fixture
+def view_of(place: Place) -> Callable[..., Any]:
+    """The class of projections in that place; they try once, unless told otherwise."""
+    return place.view_of
+
+
+@pytest.fixture
+async def view(view_of: Callable[..., Any]) -> AsyncIterator[Any]:
+    """An open projection in that place."""
+    async with view_of() as view:
+        yield view
 
 
 @pytest.fixture
@@ -118,7 +262,7 @@ def append(door: UUID) -> Callable[..., Awaitable[int]]:
 def runner_of() -> Callable[..., ProjectionRunner]:
     """Make a runner that looks often and begins again soon."""
 
-    def make(store: EventStore, projection: SQLiteProjection, **options: Any) -> ProjectionRunner:
+    def make(store: EventStore, projection: CheckpointTrackingProjection, **options: Any) -> ProjectionRunner:
         defaults = {
             "poll_interval": 0.02,
             "lease_seconds": 0.3,

@@ -17,6 +17,8 @@ from services.kafka import Kafka
 from services.kafka_buses import admin_at, configured, consuming, kafka_in, leaving_nothing
 from services.processes import free_ports
 
+pytestmark = pytest.mark.servers
+
 ENOUGH = 20.0
 """Seconds within which everything has ended that is to end soon; time-outs that must not count are longer."""
 

@@ -14,6 +14,8 @@ from eventsource.testing.events import Opened, opened
 from services.kafka import Kafka
 from services.kafka_buses import bus_at, configured, consuming, has_committed, kafka_in, leaving_nothing, topics
 
+pytestmark = pytest.mark.servers
+
 ENOUGH = 20.0
 """Seconds within which everything has ended that is to end after some tenths of a second."""
 

@@ -18,6 +18,8 @@ from services.certificates import certify
 from services.kafka import PASSWORD, USER, Kafka
 from services.kafka_buses import bus_at, configured, consuming, kafka_in, leaving_nothing, topics
 
+pytestmark = pytest.mark.servers
+
 PROTOCOLS = ("SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 

@@ -21,6 +21,8 @@ from services.packages import run
 from services.rabbitmq import RabbitMQ
 from services.rabbitmq_buses import configured, consuming
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:

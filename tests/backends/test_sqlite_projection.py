@@ -1,26 +1,20 @@
-"""Projections in a SQLite file: opening them, asking them, and what a bus or a caller gives them by hand."""
+"""Projections in a SQLite file: making, opening and asking them, and what only a file does."""
 
 import asyncio
-import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from threading import Event
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 import pytest
 
-from eventsource.bus.memory import InMemoryEventBus
 from eventsource.events.base import DomainEvent
-from eventsource.exceptions import DatabaseError, NotConnectedError, UnhandledEventError
+from eventsource.exceptions import DatabaseError
 from eventsource.handlers import handles
-from eventsource.handlers.registry import UnregisteredEventHandling
-from eventsource.headers import current_headers
 from eventsource.projections.sqlite import SQLiteProjection
-from eventsource.retry import RetryPolicy
-from eventsource.stores.sqlite import SQLiteEventStore
-from eventsource.testing.events import DOOR, Closed, Opened, opened
+from eventsource.testing.events import Opened, opened
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -100,32 +94,6 @@ class TestMaking:
 
 
 class TestOpening:
-    async def test_it_can_be_opened_twice(self, path: Path, visits_of: Any, event: Opened) -> None:
-        """At once and again later; what was written is there."""
-        visits = visits_of(path)
-        await visits.initialize()
-        await visits.initialize()
-        await visits.handle(event)
-        await visits.close()
-        await visits.close()
-
-        async with visits:
-            assert (await visits.numbers(), await visits.get_checkpoint()) == ([1], str(event.event_id))
-
-    @pytest.mark.parametrize("use", USES.values(), ids=USES)
-    async def test_it_cannot_be_used_while_it_is_not_open(
-        self, path: Path, visits_of: Any, event: Opened, use: Callable[..., Awaitable[object]]
-    ) -> None:
-        """Neither before it was opened nor after it was closed; the message names the projection, and not its parts."""
-        visits = visits_of(path)
-
-        with pytest.raises(NotConnectedError, match=r"^Visits on .* is not open: use it inside 'async with'"):
-            await use(visits, event)
-        async with visits:
-            pass
-        with pytest.raises(NotConnectedError, match=r"^Visits on .* is not open: use it inside 'async with'"):
-            await use(visits, event)
-
     @pytest.mark.parametrize("cancelled", [0, 1])
     async def test_a_cancelled_opening_harms_no_other_of_the_same_projection(
         self, path: Path, visits_of: Any, event: Opened, cancelled: int
@@ -152,17 +120,6 @@ class TestOpening:
         assert (openings[cancelled].cancelled(), await held.get_checkpoint()) == (True, str(event.event_id))
         await held.close()
 
-    async def test_a_cancelled_opening_leaves_nothing_open(self, path: Path, visits_of: Any) -> None:
-        """If nobody else wants it open."""
-        visits = visits_of(path)
-        opening = asyncio.create_task(visits.initialize())
-        await asyncio.sleep(0)
-
-        opening.cancel()
-        await asyncio.wait([opening])
-
-        assert not any(part.is_connected for part in (visits, visits.checkpoints, visits.dead_letters))
-
     async def test_tables_that_cannot_be_created_leave_nothing_open(self, path: Path, visits_of: Any, sql: Sql) -> None:
         """Nor any table of the projection's own, of which one was created before."""
 
@@ -187,15 +144,6 @@ class TestOpening:
             await visits_of(path).initialize()
 
         assert sql("SELECT 1 FROM sqlite_schema WHERE name = 'visits'") == []
-
-    async def test_the_file_may_be_that_of_the_event_store(
-        self, store: SQLiteEventStore, visits: Any, event: Opened
-    ) -> None:
-        """Both are open at once."""
-        await store.append_events(event.aggregate_id, DOOR, [event], 0)
-        await visits.handle(event)
-
-        assert (await store.get_global_position(), await visits.numbers()) == (1, [1])
 
 
 class TestFetching:
@@ -223,43 +171,6 @@ class TestFetching:
 
 
 class TestHandling:
-    async def test_what_a_bus_delivers_is_written_and_noted(self, visits: Any, event: Opened) -> None:
-        """With what stands beside it in hand."""
-        headers: list[dict[str, str]] = []
-        visits.do = lambda connection, event: headers.append(dict(current_headers()))
-        bus = InMemoryEventBus()
-        bus.subscribe_all(visits)
-
-        await bus.publish([event, Closed(aggregate_id=event.aggregate_id)], headers={"request": "7"})
-
-        assert (await visits.numbers(), await visits.get_checkpoint()) == ([1], str(event.event_id))
-        assert headers == [{"request": "7"}]
-
-    async def test_an_event_that_fails_leaves_its_reason_only(self, visits: Any, event: Opened) -> None:
-        """What its handler had written is undone, and the checkpoint has not moved."""
-        visits.do = refuse
-
-        with pytest.raises(LookupError, match="no room"):
-            await visits.handle(event)
-
-        assert (await visits.numbers(), await visits.get_checkpoint()) == ([], None)
-        assert await visits.failed() == [("no room", 1)]
-
-    async def test_it_is_tried_as_often_as_the_policy_says(
-        self, path: Path, visits_of: Any, event: Opened, at_once: Callable[[int], RetryPolicy]
-    ) -> None:
-        """What failed attempts have written is undone each time."""
-        failures = [LookupError("first"), LookupError("second")]
-
-        def fail(connection: sqlite3.Connection, event: Opened) -> None:
-            if failures:
-                raise failures.pop()
-
-        async with visits_of(path, fail, retry_policy=at_once(2)) as visits:
-            await visits.handle(event)
-
-            assert (await visits.numbers(), await visits.failed()) == ([1], [])
-
     async def test_what_sqlite_raises_says_what_was_refused(self, visits: Any, event: Opened) -> None:
         """It is the handler's failure, and reaches the caller as it is."""
         visits.do = lambda connection, event: connection.execute("INSERT INTO doors VALUES (1)")
@@ -282,56 +193,7 @@ class TestHandling:
                 await visits.handle(event)
 
 
-class TestUnhandledEvents:
-    @pytest.mark.parametrize(("mode", "lines"), [("ignore", 0), ("warn", 1)])
-    async def test_they_count_as_handled(
-        self,
-        path: Path,
-        visits_of: Any,
-        door: UUID,
-        caplog: pytest.LogCaptureFixture,
-        mode: UnregisteredEventHandling,
-        lines: int,
-    ) -> None:
-        """With a warning or without one."""
-        event = Closed(aggregate_id=door)
-        lenient = type("Lenient", (visits_of,), {"unregistered_event_handling": mode})
-
-        async with lenient(path) as visits:
-            with caplog.at_level(logging.WARNING, "eventsource.handlers.registry"):
-                await visits.handle(event)
-
-            assert await visits.get_checkpoint() == str(event.event_id)
-        assert (
-            caplog.messages
-            == ["No handler registered for event type Closed in Lenient. Available handlers: Opened"][:lines]
-        )
-
-    async def test_they_may_be_errors(self, path: Path, visits_of: Any, door: UUID) -> None:
-        """For projections that must miss nothing."""
-
-        class Strict(visits_of):  # type: ignore[misc]
-            unregistered_event_handling: ClassVar[UnregisteredEventHandling] = "error"
-
-        async with Strict(path) as visits:
-            with pytest.raises(UnhandledEventError, match="Strict has no handler for Closed"):
-                await visits.handle(Closed(aggregate_id=door))
-
-            assert (await visits.get_checkpoint(), len(await visits.failed())) == (None, 1)
-
-
 class TestResetting:
-    async def test_checkpoint_and_read_model_are_forgotten(
-        self, visits: Any, event: Opened, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        """And the log tells of it."""
-        await visits.handle(event)
-
-        await visits.reset()
-
-        assert (await visits.numbers(), await visits.get_checkpoint()) == ([], None)
-        assert caplog.messages == ["Resetting projection visits"]
-
     async def test_it_is_both_or_nothing(self, path: Path, visits_of: Any, event: Opened) -> None:
         """If the tables cannot be emptied, the checkpoint stays too."""
 
@@ -347,16 +209,3 @@ class TestResetting:
                 await visits.reset()
 
             assert (await visits.numbers(), await visits.get_checkpoint()) == ([1], str(event.event_id))
-
-    async def test_another_projection_in_the_file_keeps_its_own(
-        self, path: Path, visits: Any, visits_of: Any, event: Opened
-    ) -> None:
-        """Checkpoint, rows and dead letters go by the name."""
-        async with visits_of(path, name="other") as other:
-            await visits.handle(event)
-            await other.handle(event)
-
-            await visits.reset()
-
-            assert (await visits.numbers(), await visits.get_checkpoint()) == ([], None)
-            assert (await other.numbers(), await other.get_checkpoint()) == ([1], str(event.event_id))

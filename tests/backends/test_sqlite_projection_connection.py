@@ -160,6 +160,19 @@ class TestUnusualFailures:
         assert (result.outcome, await visits.numbers()) == ("failed", [])
 
 
+async def test_of_a_dead_letter_what_sqlite_has_refused_is_the_answer_as_it_is(visits: Any) -> None:
+    """It is the handler's failure, and no failure of the database."""
+    event = Opened(aggregate_id=uuid4())
+    dlq_id = await visits.dead_letters.add_failed_event(
+        event.event_id, "visits", event.event_type, event.model_dump_json(), LookupError(), 1
+    )
+    visits.do = lambda connection, event: connection.execute("INSERT INTO doors VALUES (1)")
+
+    result = await visits.retry_dead_letter(dlq_id)
+
+    assert (type(result.error), await visits.failed()) == (sqlite3.OperationalError, [("no such table: doors", 2)])
+
+
 class TestOutages:
     async def test_a_locked_database_is_no_poison(
         self,

@@ -1,11 +1,15 @@
 """What the pages show is true: their code runs, and prints what they say; their links lead somewhere."""
 
+import asyncio
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+import asyncpg
 import pytest
 
 Run: TypeAlias = Callable[..., subprocess.CompletedProcess[str]]
@@ -14,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 RUNNER = Path(__file__).with_name("run_page.py")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-BROKERS = {"RABBITMQ_URL": "rabbitmq_url", "KAFKA_SERVERS": "kafka_address"}
+SERVICES = {"RABBITMQ_URL": "rabbitmq_url", "KAFKA_SERVERS": "kafka_address", "POSTGRESQL_DSN": "empty_database"}
 """The fixtures that tell what a page finds in its environment, if it asks for it."""
 
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
@@ -57,20 +61,38 @@ def anchors_of(page: Path) -> set[str]:
 
 
 @pytest.fixture
-def brokers(page: Path, request: pytest.FixtureRequest) -> dict[str, str]:
-    """The variables with the addresses of those brokers that the code of the page asks for."""
+def empty_database(postgresql_dsn: str) -> Iterator[str]:
+    """Where a database of PostgreSQL is that the page has for itself."""
+    name = f"page-{uuid4()}"
+    asyncio.run(execute(postgresql_dsn, f'CREATE DATABASE "{name}"'))
+    yield urlsplit(postgresql_dsn)._replace(path=f"/{name}").geturl()
+    asyncio.run(execute(postgresql_dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+async def execute(address: str, statement: str) -> None:
+    """Have a PostgreSQL execute a statement."""
+    connection = await asyncpg.connect(address)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def services(page: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The variables with the addresses of those services that the code of the page asks for."""
     text = page.read_text()
     return {
         variable: request.getfixturevalue(fixture)
-        for variable, fixture in BROKERS.items()
+        for variable, fixture in SERVICES.items()
         if f'os.environ["{variable}"]' in text
     }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_the_code_of_a_page_runs(page: Path, brokers: dict[str, str], run_python: Run) -> None:
+def test_the_code_of_a_page_runs(page: Path, services: dict[str, str], run_python: Run) -> None:
     """From the top down, and it prints what the page says."""
-    done = run_python(RUNNER, page, **brokers)
+    done = run_python(RUNNER, page, **services)
 
     assert done.returncode == 0, done.stderr
 

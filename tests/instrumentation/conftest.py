@@ -1,7 +1,9 @@
 """Doors to observe, a tour through everything that can be done with them, and telemetry to switch on and off."""
 
 import asyncio
+import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
@@ -25,12 +27,21 @@ from eventsource import (
     ProjectionRunner,
     handles,
 )
+from eventsource.databases.postgresql_options import PostgreSQLOptions
 from eventsource.retry import RetryConfig
 from eventsource.testing.events import DOOR, Opened, opened
 from eventsource_instrumentation import EventsourceInstrumentor
 from eventsource_instrumentation.recording import Recording
 from services.brokers import BROKERS, Broker
+from services.fixtures import do_without
 from services.in_process import LocalBus
+
+THEIRS = {
+    "rabbitmq": ("aio_pika", "AioPikaInstrumentor"),
+    "kafka": ("aiokafka", "AIOKafkaInstrumentor"),
+    "postgresql": ("asyncpg", "AsyncPGInstrumentor"),
+}
+"""Modules and names of what OpenTelemetry has to instrument drivers with, by the system that is driven."""
 
 
 class DoorState(BaseModel):
@@ -149,6 +160,16 @@ def dead_letters() -> InMemoryDLQRepository:
 
 
 @pytest.fixture
+def in_postgresql(postgresql_dsn: str, schema: str) -> Callable[..., Any]:
+    """Makes a store of any kind in a schema of the test's own; its options are those of its class."""
+
+    def make(kind: Callable[..., Any], **options: Any) -> Any:
+        return kind(postgresql_dsn, options=PostgreSQLOptions(schema=schema), **options)
+
+    return make
+
+
+@pytest.fixture
 def append(store: InMemoryEventStore, door: UUID) -> Callable[..., Awaitable[int]]:
     """Appends so many events at once, each with the fields given, and returns the position of the last."""
 
@@ -257,6 +278,28 @@ def recording() -> Iterator[Recording]:
     recording = Recording()
     yield recording
     recording.shutdown()
+
+
+@pytest.fixture
+def their_instrumentor(recording: Recording) -> Callable[[str], AbstractContextManager[None]]:
+    """Instruments the driver of a system with what OpenTelemetry has for it, for a block."""
+
+    @contextmanager
+    def instrument(system: str) -> Iterator[None]:
+        name, cls = THEIRS[system]
+        try:
+            module = importlib.import_module(f"opentelemetry.instrumentation.{name}")
+        except ModuleNotFoundError:
+            do_without(f"opentelemetry-instrumentation-{name.replace('_', '-')} is not installed")
+        instrumentor = getattr(module, cls)()
+        # The lowest version of theirs would do without a warning only with older drivers than ours.
+        instrumentor.instrument(tracer_provider=recording.spans.provider, skip_dep_check=True)
+        try:
+            yield
+        finally:
+            instrumentor.uninstrument()
+
+    return instrument
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Beside the instrumentors of the brokers' drivers, which others have written."""
 
-import importlib
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack
 from uuid import UUID
 
 import aio_pika
@@ -20,12 +19,10 @@ from eventsource.testing.events import Opened, opened
 from eventsource_instrumentation.instrumentor import instrumented
 from eventsource_instrumentation.recording import RecordedSpans, Recording
 from services.brokers import Broker
-from services.fixtures import do_without
 
 PUBLISH = "eventsource.event_bus.publish"
 CONSUME = "eventsource.event_bus.consume"
 
-INSTRUMENTORS = {"rabbitmq": ("aio_pika", "AioPikaInstrumentor"), "kafka": ("aiokafka", "AIOKafkaInstrumentor")}
 PATCHED = [
     (aio_pika.Exchange, "publish"),
     (aio_pika.Queue, "consume"),
@@ -40,31 +37,15 @@ WITH_OURS = pytest.mark.parametrize("theirs", [False, True], ids=["ours", "both"
 TOGETHER = pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
 
 Exchange = Callable[..., Awaitable[None]]
+TheirInstrumentor = Callable[[str], AbstractContextManager[None]]
 
 
 def fail(event: DomainEvent) -> None:
     raise ValueError("jammed")
 
 
-@contextmanager
-def their_instrumentor(system: str, recording: Recording) -> Iterator[None]:
-    """Instrument the driver with what OpenTelemetry has for it."""
-    name, cls = INSTRUMENTORS[system]
-    try:
-        module = importlib.import_module(f"opentelemetry.instrumentation.{name}")
-    except ModuleNotFoundError:
-        do_without(f"opentelemetry-instrumentation-{name.replace('_', '-')} is not installed")
-    instrumentor = getattr(module, cls)()
-    # The lowest version of theirs would do without a warning only with older drivers than ours.
-    instrumentor.instrument(tracer_provider=recording.spans.provider, skip_dep_check=True)
-    try:
-        yield
-    finally:
-        instrumentor.uninstrument()
-
-
 @pytest.fixture
-def exchange(broker: Broker, door: UUID, recording: Recording) -> Exchange:
+def exchange(broker: Broker, door: UUID, recording: Recording, their_instrumentor: TheirInstrumentor) -> Exchange:
     """Publishes three events and handles them, with the instrumentors that are asked for."""
 
     async def run(
@@ -72,7 +53,7 @@ def exchange(broker: Broker, door: UUID, recording: Recording) -> Exchange:
     ) -> None:
         with ExitStack() as stack:
             if theirs:
-                stack.enter_context(their_instrumentor(broker.system, recording))
+                stack.enter_context(their_instrumentor(broker.system))
             if ours:
                 stack.enter_context(instrumented(tracer_provider=recording.spans.provider))
             bus = await broker.consuming()
@@ -150,11 +131,11 @@ async def test_the_drivers_spans_are_in_the_trace_of_the_publication(
 
 
 async def test_a_replayed_message_is_linked_to_our_publication(
-    broker: Broker, door: UUID, recording: Recording
+    broker: Broker, door: UUID, recording: Recording, their_instrumentor: TheirInstrumentor
 ) -> None:
     """Whatever sent the dead letter, and sent it again."""
     provider = {"tracer_provider": recording.spans.provider}
-    with their_instrumentor(broker.system, recording), instrumented(**provider):
+    with their_instrumentor(broker.system), instrumented(**provider):
         bus = await broker.consuming(max_retries=0)
         bus.subscribe(Opened, fail)
         await bus.publish(opened(door, 1))

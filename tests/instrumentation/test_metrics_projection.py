@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from eventsource import (
@@ -13,6 +14,7 @@ from eventsource import (
     DLQRepository,
     EventStore,
     InMemoryDLQRepository,
+    PostgreSQLProjection,
     ProjectionRunner,
     SQLiteEventStore,
     SQLiteProjection,
@@ -54,12 +56,21 @@ class Plain(DeclarativeProjection):
         """There is none."""
 
 
-class Transactional(SQLiteProjection):
+class InSQLite(SQLiteProjection):
     @handles(Opened)
     def on_opened(self, connection: sqlite3.Connection, event: Opened) -> None:
         check(event)
 
     def _empty_tables(self, connection: sqlite3.Connection) -> None:
+        """There are none."""
+
+
+class InPostgreSQL(PostgreSQLProjection):
+    @handles(Opened)
+    async def on_opened(self, connection: asyncpg.Connection, event: Opened) -> None:
+        check(event)
+
+    async def _empty_tables(self, connection: asyncpg.Connection) -> None:
         """There are none."""
 
 
@@ -77,13 +88,18 @@ async def log(tmp_path: Path) -> AsyncIterator[SQLiteEventStore]:
         yield log
 
 
-@pytest.fixture(params=[Plain, Transactional])
-async def projection(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Plain | Transactional]:
-    """One of either kind, which tries three times; the second event is too much for it."""
+@pytest.fixture(params=[Plain, InSQLite, InPostgreSQL])
+async def projection(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Plain | InSQLite | InPostgreSQL]:
+    """One of each kind, which tries three times; the second event is too much for it."""
+    options: dict[str, Any] = {"retry_policy": THREE_TIMES, "name": "openings"}
     if request.param is Plain:
-        yield Plain(retry_policy=THREE_TIMES, name="openings")
+        yield Plain(**options)
         return
-    async with Transactional(tmp_path / "doors.db", THREE_TIMES, name="openings") as projection:
+    if request.param is InSQLite:
+        made = InSQLite(tmp_path / "doors.db", **options)
+    else:
+        made = request.getfixturevalue("in_postgresql")(InPostgreSQL, **options)
+    async with made as projection:
         yield projection
 
 

@@ -10,6 +10,8 @@ from eventsource.events.base import DomainEvent
 from eventsource.testing.events import Opened, opened
 from services.brokers import BROKERS
 
+pytestmark = pytest.mark.servers
+
 FAILING, OTHERS = UUID(int=0), [UUID(int=number) for number in range(1, 21)]
 PATIENCE = 30
 DEFAULT_RETRIES = {"retry_base_delay": 1.0, "retry_max_delay": 60.0, "retry_jitter": 0.1}

@@ -10,6 +10,8 @@ from proofs.group import Group
 
 from services.brokers import BROKERS
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.fixture(params=BROKERS)
 def group(request: pytest.FixtureRequest, start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path) -> Group:

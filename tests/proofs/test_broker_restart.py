@@ -12,6 +12,8 @@ from proofs.group import Group
 from services.brokers import BROKERS
 from services.server import Server
 
+pytestmark = pytest.mark.servers
+
 PUBLISH_TIMEOUT = 3.0
 STANDSTILL = 5.0
 """Longer than anybody waits."""

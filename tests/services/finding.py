@@ -1,4 +1,4 @@
-"""The brokers that all tests share: found or started, and written down in .services."""
+"""The servers that all tests share: found or started, and written down in .services."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def release(server: type[Server]) -> None:
     """End what was started, and nothing else."""
     record = _read(server)
     for number, began in record.get("processes", ()):
-        Process(number, began).end()
+        Process(number, began).end(by=server.ending)
     if "container" in record:
         packages.run(*COMPOSE, "rm", "--stop", "--force", "--volumes", record["container"])
     for leftover in record.get("leftovers", ()):

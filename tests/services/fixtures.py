@@ -19,7 +19,19 @@ from services.postgresql import PostgreSQL
 from services.rabbitmq import RabbitMQ
 from services.server import Server
 
+PATIENCE = 30.0
+"""How many seconds a schema that is to be dropped may still be in use."""
+
 S = TypeVar("S", bound=Server)
+OF_ITS_OWN = {"start_rabbitmq", "start_kafka", "start_postgresql", "start_pgbouncer"}
+"""The fixtures that give a test what nobody else has."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts servers of its own."""
+    for item in items:
+        if OF_ITS_OWN.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +86,7 @@ def start_pgbouncer(tmp_path: Path) -> Iterator[Callable[..., PgBouncer]]:
 
 async def drop_schema(dsn: str, name: str) -> None:
     """Drop a schema and all that is in it."""
-    connection = await asyncpg.connect(dsn)
+    connection = await asyncpg.connect(dsn, command_timeout=PATIENCE)
     try:
         await connection.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
     finally:

@@ -23,7 +23,7 @@ class PgBouncer(Server):
         super().__init__(directory)
         self._upstream = urlsplit(upstream)
         [self._port] = free_ports(1)
-        self._data = unprivileged.directory_beside(directory, self._port)
+        self._data = unprivileged.directory_beside(directory)
 
     @property
     def address(self) -> str:

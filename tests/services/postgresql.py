@@ -6,7 +6,6 @@ import signal
 import socket
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +17,7 @@ from services.server import Server
 
 STARTUP = b"\x00\x03\x00\x00user\x00postgres\x00database\x00postgres\x00\x00"
 """Version 3.0 of the protocol, and who wants to connect to what."""
-ERROR = b"E"
+AUTHENTICATION, ERROR = b"R", b"E"
 NOT_READY = b"C57P03\0"
 
 
@@ -28,13 +27,14 @@ class PostgreSQL(Server):
     title = "PostgreSQL"
     variable = "EVENTSOURCE_TEST_POSTGRESQL_DSN"
     container = "postgresql://postgres@127.0.0.1:5432/postgres"
+    ending = signal.SIGINT  # SIGTERM would wait for its clients
 
     def __init__(self, directory: Path, *, tls: bool = False, settings: Mapping[str, str] | None = None) -> None:
         super().__init__(directory)
         self._settings = dict(settings or {})
         self._tls = tls
         [self._port] = free_ports(1)
-        self._data = unprivileged.directory_beside(directory, self._port)
+        self._data = unprivileged.directory_beside(directory)
 
     @property
     def address(self) -> str:
@@ -64,12 +64,18 @@ class PostgreSQL(Server):
                 answer = connection.recv(1024)
         except OSError:
             return False
-        return bool(answer) and not (answer.startswith(ERROR) and NOT_READY in answer)
+        return answer.startswith((AUTHENTICATION, ERROR)) and NOT_READY not in answer
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()  # which leaves no shared memory behind
+        super().__exit__(*exc_info)
 
     def kill(self) -> None:
-        """End it as a crash would; its sessions end by themselves, and only then it can be started again."""
-        self.thaw()
+        """End it as a crash would, with its sessions, since it cannot be started again before they have ended."""
+        self.freeze()  # so that it begins no more of them
         sessions = self._sessions()
+        for session in sessions:
+            session.send(signal.SIGKILL)
         super().kill()
         holds_within(30, lambda: not any(session.runs() for session in sessions))
 
@@ -89,6 +95,7 @@ class PostgreSQL(Server):
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "max_connections": "200",
+            "dynamic_shared_memory_type": "mmap",  # files of its own, which go when it goes
             **(self._encrypted() if self._tls else {}),
             **self._settings,
         }
@@ -107,8 +114,7 @@ class PostgreSQL(Server):
     def _signal(self, number: signal.Signals) -> None:
         super()._signal(number)
         for session in self._sessions():
-            with suppress(ProcessLookupError):
-                os.kill(session.number, number)
+            session.send(number)
 
     def _sessions(self) -> list[Process]:
         """The processes that the server has begun, one for each connection and some of its own."""

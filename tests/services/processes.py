@@ -36,13 +36,17 @@ class Process:
         numbers = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
         return [Process.of(number) for number in numbers if _stat(number)[1:2] == [str(self.number)]]
 
-    def end(self, *, patience: float = 10) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it runs."""
+        if self.runs():
+            with suppress(ProcessLookupError):
+                os.kill(self.number, number)
+
+    def end(self, *, by: signal.Signals = signal.SIGTERM, patience: float = 10) -> None:
         """Ask it to end, and end it if it does not."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self.runs():
-                with suppress(ProcessLookupError):
-                    os.kill(self.number, number)
-                holds_within(patience, lambda: not self.runs())
+        for number in (by, signal.SIGKILL):
+            self.send(number)
+            holds_within(patience, lambda: not self.runs())
 
 
 def holds_within(seconds: float, condition: Callable[[], bool]) -> bool:

@@ -32,6 +32,8 @@ class Server(ABC):
     """The environment variable that names a server to use instead."""
     container: ClassVar[str]
     """The address of the one that docs/docker-compose.yml starts."""
+    ending: ClassVar[signal.Signals] = signal.SIGTERM
+    """What has it end in good order."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -110,7 +112,7 @@ class Server(ABC):
         """Have it end in good order."""
         self.thaw()
         for process in self.processes:
-            process.end()
+            process.end(by=self.ending)
         self.kill()
 
     def leave(self) -> list[Process]:

@@ -1,6 +1,7 @@
 """Finding and starting services, tried with a server that starts at once."""
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,12 @@ from services.server import Server, StartError
 
 DOCKER = """#!/bin/sh
 echo "$@" >> {calls}
+"""
+
+POLITE = """
+import http.server, signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit("farewell"))
+http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bind="127.0.0.1")
 """
 
 
@@ -59,6 +66,21 @@ class Broken(Pages):
 
     def _start(self) -> None:
         self._begin(sys.executable, "-c", "raise SystemExit('no room')")
+
+
+class Polite(Pages):
+    """Says farewell when it is asked to end in its own way; keeps something outside of its directory."""
+
+    ending = signal.SIGUSR1
+
+    @property
+    def leftovers(self) -> list[Path]:
+        return [self.directory.with_suffix(".kept")]
+
+    def _start(self) -> None:
+        for leftover in self.leftovers:
+            leftover.mkdir(exist_ok=True)
+        self._begin(sys.executable, "-c", POLITE, str(self._port))
 
 
 @pytest.fixture
@@ -112,6 +134,25 @@ def test_a_server_can_be_stopped_while_it_is_frozen(pages: Pages) -> None:
     assert not process.runs()
 
 
+def test_a_server_is_stopped_in_its_own_way(tmp_path: Path) -> None:
+    """Not every one takes the usual signal for good order."""
+    with Polite(tmp_path / "private") as server:
+        server.stop()
+
+    assert "farewell" in server.log.read_text()
+
+
+def test_a_server_leaves_nothing_outside_of_its_directory(tmp_path: Path) -> None:
+    """What it needs to come back goes only at the end."""
+    with Polite(tmp_path / "private") as server:
+        [kept] = server.leftovers
+        server.kill()
+        is_there = kept.exists()
+
+    assert is_there
+    assert not kept.exists()
+
+
 def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
     """Nobody has to look for the reason."""
     with pytest.raises(StartError, match="no room"):
@@ -153,6 +194,16 @@ def test_what_was_started_is_ended() -> None:
     assert holds_within(10, lambda: not Pages.answers(address))
     with pytest.raises(NotAvailableError, match="make services"):
         find(Pages)
+
+
+def test_what_was_started_is_ended_in_its_own_way_and_leaves_nothing(directory: Path) -> None:
+    """Only its directory stays, for whoever wants to read its log."""
+    provide(Polite)
+
+    release(Polite)
+
+    assert "farewell" in (directory / "polite" / "server.log").read_text()
+    assert not (directory / "polite.kept").exists()
 
 
 def test_the_address_in_the_environment_wins(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:

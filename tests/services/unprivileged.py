@@ -5,6 +5,7 @@ import pwd
 import shutil
 import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 USER = "postgres"
 """Who owns what Debian's packages of such servers run."""
@@ -20,11 +21,9 @@ def command(*words: str | Path) -> tuple[str | Path, ...]:
     return ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--", *words) if is_needed() else words
 
 
-def directory_beside(directory: Path, number: int) -> Path:
-    """A directory for one server, which has this *number*: where root works, others may not even look."""
-    if not is_needed():
-        return directory / "data"
-    return Path(tempfile.gettempdir()) / f"eventsource-{number}"
+def directory_beside(directory: Path) -> Path:
+    """A directory for one server: where root works, others may not even look."""
+    return Path(tempfile.gettempdir(), f"eventsource-{uuid4()}") if is_needed() else directory / "data"
 
 
 def own(directory: Path) -> None:

@@ -22,7 +22,9 @@ HOMES = {
         "InMemoryDLQRepository": "eventsource.projections.dead_letters.in_memory",
         "LagMetrics": "eventsource.projections.checkpoints.values",
         "ProjectionFailureCount": "eventsource.projections.dead_letters.values",
+        "PostgreSQLCheckpointRepository": "eventsource.projections.checkpoints.postgresql",
         "SQLiteCheckpointRepository": "eventsource.projections.checkpoints.sqlite",
+        "PostgreSQLDLQRepository": "eventsource.projections.dead_letters.postgresql",
         "SQLiteDLQRepository": "eventsource.projections.dead_letters.sqlite",
         "json_dumps": "eventsource.repositories.json_values",
         "json_loads": "eventsource.repositories.json_values",
@@ -32,6 +34,7 @@ HOMES = {
         "CheckpointRepository": "eventsource.projections.checkpoints.interface",
         "InMemoryCheckpointRepository": "eventsource.projections.checkpoints.in_memory",
         "LagMetrics": "eventsource.projections.checkpoints.values",
+        "PostgreSQLCheckpointRepository": "eventsource.projections.checkpoints.postgresql",
         "SQLiteCheckpointRepository": "eventsource.projections.checkpoints.sqlite",
     },
     "eventsource.repositories.dlq": {
@@ -40,6 +43,7 @@ HOMES = {
         "DLQStats": "eventsource.projections.dead_letters.values",
         "InMemoryDLQRepository": "eventsource.projections.dead_letters.in_memory",
         "ProjectionFailureCount": "eventsource.projections.dead_letters.values",
+        "PostgreSQLDLQRepository": "eventsource.projections.dead_letters.postgresql",
         "SQLiteDLQRepository": "eventsource.projections.dead_letters.sqlite",
     },
     "eventsource.projections.retry": {
