@@ -35,6 +35,9 @@ from eventsource_instrumentation import EventsourceInstrumentor
 from eventsource_instrumentation.console import TraceTreeExporter
 from eventsource_instrumentation.recording import RecordedMetrics
 
+PATIENCE = 60.0
+"""Seconds after which something must have failed."""
+
 
 @register_event
 class Stocked(DomainEvent):
@@ -260,7 +263,7 @@ def show(metrics: RecordedMetrics) -> None:
 
 async def run(stores: AbstractAsyncContextManager[Stores], metrics: RecordedMetrics) -> None:
     """Trade, and then look at what the log has."""
-    async with stores as (events, snapshots, checkpoints):
+    async with asyncio.timeout(PATIENCE), stores as (events, snapshots, checkpoints):
         await trade(events, snapshots)
         await send_receipts(events, checkpoints)
         await report(events, metrics)

@@ -11,12 +11,15 @@ import asyncpg
 from eventsource.databases.owning_loop import OwningLoop
 from eventsource.databases.postgresql_errors import (
     DRIVER_ERRORS,
+    ENDED,
+    MAYBE_WRITTEN,
     NOTHING_DONE,
     NOTHING_READ,
     NOTHING_WRITTEN,
-    UNKNOWN_OUTCOME,
+    Consequence,
     explained,
     is_lost,
+    unusable,
 )
 from eventsource.databases.postgresql_options import PostgreSQLOptions
 from eventsource.exceptions import DatabaseError
@@ -73,7 +76,7 @@ class PostgreSQLDatabase:
         Raises:
             DatabaseError: If the database refused, or did not answer in time.
         """
-        return await self._fetch(query, values, NOTHING_WRITTEN, again=again)
+        return await self._fetch(query, values, MAYBE_WRITTEN if again else NOTHING_WRITTEN, again=again)
 
     @asynccontextmanager
     async def transaction(self, *, lent: bool = False) -> AsyncIterator[Connection]:
@@ -140,7 +143,7 @@ class PostgreSQLDatabase:
         if late:
             pool.terminate()
 
-    async def _fetch(self, query: str, values: tuple[object, ...], without: str, *, again: bool) -> list[Row]:
+    async def _fetch(self, query: str, values: tuple[object, ...], without: Consequence, *, again: bool) -> list[Row]:
         try:
             async with self._connection() as connection:
                 rows: list[Row] = await connection.fetch(query, *values, timeout=self.options.command_timeout)
@@ -148,6 +151,8 @@ class PostgreSQLDatabase:
         except DRIVER_ERRORS as error:
             if not again or not is_lost(error) or isinstance(error, TimeoutError):
                 raise self._explained(error, without) from error
+        if self._is_own and self._pool is not None:
+            await self._pool.expire_connections()  # the others may be as dead as this one
         return await self._fetch(query, values, without, again=False)
 
     @asynccontextmanager
@@ -193,18 +198,20 @@ class PostgreSQLDatabase:
     @property
     def _limits(self) -> str:
         lock, idle = (round(seconds * 1000) for seconds in (self.options.lock_timeout, self.options.idle_timeout))
-        return f"SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = {idle}"
+        return (
+            f"SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = {idle}; "
+            "SET LOCAL eventsource.transaction = 'open'"
+        )
 
     @asynccontextmanager
-    async def _explaining(self, without: str) -> AsyncIterator[None]:
+    async def _explaining(self, without: Consequence) -> AsyncIterator[None]:
         try:
             yield
         except DRIVER_ERRORS as error:
             raise self._explained(error, without) from error
 
-    def _explained(self, error: BaseException, without: str) -> DatabaseError:
-        is_unknown = without == NOTHING_WRITTEN and is_lost(error)
-        return explained(self.place, error, UNKNOWN_OUTCOME if is_unknown else without)
+    def _explained(self, error: BaseException, without: Consequence) -> DatabaseError:
+        return explained(self.place, error, without.unknown if is_lost(error) else without.known)
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg is not annotated
@@ -248,6 +255,15 @@ def is_gone(connection: Connection) -> bool:
         return bool(connection.is_closed())
     except asyncpg.InterfaceError:
         return True
+
+
+async def harm_to(connection: Connection) -> DatabaseError | None:
+    """Return what somebody has done to the transaction that they had: to end it, or to go on though it had failed."""
+    try:
+        is_open = await connection.fetchval("SELECT current_setting('eventsource.transaction', true) = 'open'")
+    except asyncpg.InFailedSQLTransactionError as error:  # a COMMIT would undo all and not say so
+        return unusable(error)
+    return None if is_open else DatabaseError(ENDED)
 
 
 def _terminate(connection: Connection) -> None:

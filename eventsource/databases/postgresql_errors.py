@@ -1,6 +1,6 @@
 """What PostgreSQL and its driver raise, in words that say what to do."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 try:
     import asyncpg
@@ -9,10 +9,20 @@ except ImportError as error:
 
 from eventsource.exceptions import DatabaseError
 
-UNKNOWN_OUTCOME: Final = "it is not known whether anything was written"
-NOTHING_WRITTEN: Final = "nothing was written"
-NOTHING_READ: Final = "nothing was read"
-NOTHING_DONE: Final = "nothing was done"
+
+class Consequence(NamedTuple):
+    """What an error tells of the operation: as a rule, and where the connection was lost in the midst of it."""
+
+    known: str
+    unknown: str
+
+
+NOTHING_DONE: Final = Consequence("nothing was done", "nothing was done")
+NOTHING_READ: Final = Consequence("nothing was read", "nothing was read")
+NOTHING_WRITTEN: Final = Consequence("nothing was written", "it is not known whether anything was written")
+MAYBE_WRITTEN: Final = Consequence(
+    "nothing was written", "it is not known whether anything was written, and doing it again is safe"
+)
 
 ENDED: Final = "the handler has ended the transaction, which is the projection's: leave COMMIT and ROLLBACK out"
 GONE_ON: Final = (
@@ -33,8 +43,8 @@ _LOST: Final = (
     OSError,
     EOFError,
 )
-_OUTAGES: Final = ("08", "25006", "25P03", "53", "57P", "58", "XX")
-"""Classes of SQLSTATE that tell of the server, and not of the statement (PostgreSQL 15, appendix A)."""
+_OUTAGES: Final = ("08", "25006", "25P03", "40", "53", "55P03", "57P", "58", "XX")
+"""Classes of SQLSTATE that tell of the server, or of others, and not of the statement (PostgreSQL 15, appendix A)."""
 
 _OF_VALUES: Final = ("22", "23", "54")
 """Those that tell of what the statement was given: data exceptions, violated constraints, exceeded limits."""
@@ -42,10 +52,12 @@ _OF_VALUES: Final = ("22", "23", "54")
 _ADVICE: Final = {
     "08P01": "behind a pooler, leave out what it does not know of the address's settings",
     "25006": "this server is read-only: give the address of the primary",
+    "26000": "behind a pooler in transaction mode, set statement_cache_size=0",
     "28000": "the server does not let this user in: check pg_hba.conf, user and encryption",
     "28P01": "check user and password",
     "3D000": "create the database first",
     "42501": "grant what 'python -m eventsource.databases.postgresql_schema' ends with, or have the owner do it",
+    "42P05": "behind a pooler in transaction mode, set statement_cache_size=0",
     "42P01": "call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
     "42883": "call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
     "3F000": "call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
@@ -60,7 +72,7 @@ _ADVICE: Final = {
 def explained(place: str, error: BaseException, consequence: str) -> DatabaseError:
     """Return what to raise instead of *error*, which is its cause."""
     text = str(error).split("\n", 1)[0] or type(error).__name__
-    if isinstance(error, asyncpg.InternalClientError):  # it tells of the driver's own state
+    if isinstance(error, asyncpg.InternalClientError) or "released back to the pool" in text:
         text = "the connection was lost"
     facts = (f"PostgreSQL at {place}: {text}", consequence, *filter(None, [_advice(error)]))
     explanation = DatabaseError("; ".join(facts))
@@ -76,7 +88,7 @@ def is_lost(error: BaseException) -> bool:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Tell whether the server has said that it cannot go on, whatever statement it is given."""
+    """Tell whether the server has said that it cannot go on, for reasons that another statement would meet as well."""
     return (getattr(error, "sqlstate", None) or "").startswith(_OUTAGES)
 
 
@@ -88,6 +100,13 @@ def is_in_failed_transaction(error: BaseException) -> bool:
 def is_about_values(error: BaseException) -> bool:
     """Tell whether a statement was refused for the values that it was given, so that others may go."""
     return isinstance(error, asyncpg.DataError) or (getattr(error, "sqlstate", None) or "").startswith(_OF_VALUES)
+
+
+def unusable(error: Exception) -> DatabaseError:
+    """Return what to raise instead of *error*, which says only that the transaction had failed before."""
+    reason = DatabaseError(GONE_ON)
+    reason.__cause__ = error
+    return reason
 
 
 def undefined_column(error: BaseException | None) -> bool:

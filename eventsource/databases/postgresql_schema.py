@@ -5,7 +5,9 @@ The tables in PostgreSQL, and the function that appends.
 """
 
 import argparse
+import re
 import sys
+from itertools import count
 from typing import Final
 
 _EVENTS: Final = """
@@ -39,7 +41,7 @@ CREATE OR REPLACE FUNCTION {schema}.append_events(
 RETURNS TABLE (actual_version bigint, last_position bigint, known json)
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off  -- a plan that was made while the table was empty has to do when it is not
-AS $function$
+AS {quote}
 #variable_conflict use_column
 DECLARE
     stored_at timestamptz;
@@ -123,7 +125,7 @@ BEGIN
     ) AS found ON found.number = append.number
     ORDER BY append.number;
 END
-$function$
+{quote}
 """
 
 _SNAPSHOTS: Final = """
@@ -184,6 +186,8 @@ TABLES: Final = {
 LOCK: Final = 1_702_260_325
 """The first key of the advisory locks, which tells them from those of others in the same database."""
 
+_PART: Final = re.compile(r"\{(schema|schema_in_literal|lock|quote)\}")
+
 _RIGHTS: Final = {
     "events": "SELECT, INSERT",
     "snapshots": "SELECT, INSERT, UPDATE, DELETE",
@@ -199,8 +203,10 @@ def quoted(name: str) -> str:
 
 def statements(schema: str, table: str) -> list[str]:
     """Return the statements that create *table* in *schema*, if it is missing, and what belongs to it."""
-    parts = {"{schema}": quoted(schema), "{schema_in_literal}": quoted(schema).replace("'", "''"), "{lock}": str(LOCK)}
-    return [_filled(each, parts) for each in TABLES[table]]
+    quote = next(mark for number in count() if (mark := f"$function{number or ''}$") not in schema)
+    literal = quoted(schema).replace("'", "''")
+    parts = {"schema": quoted(schema), "schema_in_literal": literal, "lock": str(LOCK), "quote": quote}
+    return [_PART.sub(lambda part: parts[part[1]], each) for each in TABLES[table]]
 
 
 def grants(schema: str, role: str) -> list[str]:
@@ -219,12 +225,6 @@ def main(arguments: list[str] | None = None) -> None:
     create += [each for table in TABLES for each in statements(options.schema, table)]
     create += grants(options.schema, options.role) if options.role else []
     sys.stdout.write("".join(f"{statement.strip()};\n\n" for statement in create))
-
-
-def _filled(statement: str, parts: dict[str, str]) -> str:
-    for name, text in parts.items():
-        statement = statement.replace(name, text)
-    return statement
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from eventsource.databases.postgresql import Connection, PostgreSQLDatabase, Source, is_gone
-from eventsource.databases.postgresql_errors import ENDED, GONE_ON, is_in_failed_transaction, is_outage
+from eventsource.databases.postgresql import Connection, PostgreSQLDatabase, Source, harm_to, is_gone
+from eventsource.databases.postgresql_errors import ENDED, is_in_failed_transaction, is_outage, unusable
 from eventsource.databases.postgresql_options import PostgreSQLOptions
 from eventsource.databases.postgresql_stores import PostgreSQLBacked
 from eventsource.events.base import DomainEvent
@@ -36,10 +36,6 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_TRANSACTION = 1.0
 """Seconds after which the events that are handled so far are committed: what they changed is locked meanwhile."""
-
-
-_PROBE = "SELECT"
-"""What fails if a statement before it has failed; a COMMIT would not, though it undoes all then."""
 
 
 class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreSQLBacked):
@@ -96,7 +92,7 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
             async with database.transaction(lent=True) as connection:
                 await self._alone(connection)
                 await self._create_tables(connection)
-                await connection.execute(_PROBE)
+                await _check(connection)
 
     async def _commit(self, events: Sequence[StoredEvent], to_position: int, cursor: Cursor) -> list[Attempted]:
         attempts: list[Attempted] = []
@@ -138,13 +134,10 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
                 raise _Undone(is_by_last=len(events) == 1 or not is_in_failed_transaction(error))
         last = events[len(attempts) - 1]
         position = to_position if len(attempts) == len(events) else last.global_position
-        try:
-            await self._checkpoints.move(self._move(last, position, len(attempts), cursor), connection)
-        except Exception as error:
-            if not is_in_failed_transaction(error):
-                raise
-            attempts[-1].error = _reason(error)
-            raise _Undone(is_by_last=len(events) == 1) from error
+        if (harm := await harm_to(connection)) is not None:
+            attempts[-1].error = harm
+            raise _Undone(is_by_last=len(events) == 1)
+        await self._checkpoints.move(self._move(last, position, len(attempts), cursor), connection)
         return position
 
     async def _attempt(self, stored: StoredEvent, connection: Connection) -> Attempted:
@@ -181,7 +174,6 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
             if not await self._dead_letters.resolve(mark, connection):
                 return False
             await self._call(event, entry.headers, connection)
-            await connection.execute(_PROBE)
             return True
 
         return await self._write(handle)
@@ -223,7 +215,9 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
         try:
             async with self._connected.transaction(lent=True) as connection:
                 try:
-                    return await work(connection)
+                    result = await work(connection)
+                    await _check(connection)
+                    return result
                 except Exception as error:
                     if is_outage(error) or is_gone(connection):
                         raise
@@ -249,13 +243,13 @@ class _Raised(Exception):  # noqa: N818 - it carries an error
         self.error = error
 
 
+async def _check(connection: Connection) -> None:
+    if (harm := await harm_to(connection)) is not None:
+        raise harm
+
+
 def _reason(error: Exception) -> Exception:
-    """Return what is to be known of *error*, which may say only that the transaction had failed before."""
-    if not is_in_failed_transaction(error):
-        return error
-    reason = DatabaseError(GONE_ON)
-    reason.__cause__ = error
-    return reason
+    return unusable(error) if is_in_failed_transaction(error) else error
 
 
 async def _call(connection: Connection, call: Call) -> None:

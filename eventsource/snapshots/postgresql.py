@@ -46,7 +46,7 @@ class PostgreSQLSnapshotStore(PostgreSQLBacked, SnapshotStore):
         created_at = each.created_at.isoformat()
         await self._connected.write(
             f"""
-            INSERT INTO {self._qualified} ({self._columns}) VALUES ($1, $2, $3, $4, $5, $6)
+            INSERT INTO {self._qualified} ({self._columns}) VALUES ($1, $2, $3, $4, $5::text::json, $6)
             ON CONFLICT (aggregate_id, aggregate_type) DO UPDATE SET version = excluded.version,
                 schema_version = excluded.schema_version, state = excluded.state, created_at = excluded.created_at
             """,
@@ -55,7 +55,7 @@ class PostgreSQLSnapshotStore(PostgreSQLBacked, SnapshotStore):
         )
 
     async def _get_snapshot(self, get: GetSnapshot) -> Snapshot | None:
-        query = f"SELECT version, schema_version, state, created_at FROM {self._qualified} {_OF_AGGREGATE}"
+        query = f"SELECT version, schema_version, state::text, created_at FROM {self._qualified} {_OF_AGGREGATE}"
         rows = await self._connected.fetch(query, get.aggregate_id, get.aggregate_type)
         return snapshot_of(get, *rows[0]) if rows else None
 

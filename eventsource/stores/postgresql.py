@@ -39,7 +39,7 @@ from eventsource.stores.values import AppendResult, EventStream, StoredEvent
 _MOST_EVENTS = 256
 """How many events are sent in one call; a greater append is sent alone."""
 _CALLS = 2
-"""How many calls may be under way: one writes while the one before it is flushed to the disk."""
+"""How many calls may be under way: one waits for the lock already while the one before it is committed."""
 
 
 class PostgreSQLEventStore(PostgreSQLBacked, EventStore):

@@ -15,15 +15,17 @@ from eventsource.stores.values import ReadDirection, as_utc
 
 EventValues: TypeAlias = tuple[object, ...]
 
-_EVENT = "global_position, event_id, event_type, event_version, version, payload"
-_STORED = f"{_EVENT}, aggregate_id, aggregate_type, stored_at, headers"
+# JSON comes and goes as text: a pool of somebody else's may have a codec for it.
+_EVENT = "global_position, event_id, event_type, event_version, version, payload::text AS payload"
+_STORED = f"{_EVENT}, aggregate_id, aggregate_type, stored_at, headers::text AS headers"
 COLUMNS = f"{_STORED}, tenant_id, occurred_at"
 _NEWEST_TYPE = "(array_agg(aggregate_type ORDER BY global_position DESC))[1]"
 _QUOTE = "'"
 
-_APPENDS = "$1, $2, $3::uuid[], $4::text[], $5::bigint[], $6::json[]"
+_APPENDS = "$1, $2, $3::uuid[], $4::text[], $5::bigint[], $6::text[]::json[]"
 _EVENTS = (
-    "$7::integer[], $8::integer[], $9::uuid[], $10::text[], $11::bigint[], $12::uuid[], $13::timestamptz[], $14::json[]"
+    "$7::integer[], $8::integer[], $9::uuid[], $10::text[], $11::bigint[], $12::uuid[], $13::timestamptz[], "
+    "$14::text[]::json[]"
 )
 
 
@@ -61,7 +63,7 @@ class Queries:
     def __init__(self, schema: str) -> None:
         self._table = f"{quoted(schema)}.events"
         function = f"{quoted(schema)}.append_events"
-        self.append = f"SELECT actual_version, last_position, known FROM {function}({_APPENDS}, {_EVENTS})"
+        self.append = f"SELECT actual_version, last_position, known::text FROM {function}({_APPENDS}, {_EVENTS})"
         self.head = f"SELECT coalesce(max(global_position), 0) FROM {self._table}"
         self.exists = f"SELECT EXISTS (SELECT FROM {self._table} WHERE event_id = $1)"
         self.version = (

@@ -26,6 +26,7 @@ from eventsource.stores.postgresql import PostgreSQLEventStore
 from eventsource.stores.sqlite import SQLiteEventStore
 from eventsource.stores.values import ExpectedVersion
 from eventsource.testing.events import DOOR, Opened
+from services.postgresql_sessions import Sessions
 
 Do = Callable[[Any, Opened], object]
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -174,6 +175,12 @@ def execute(session: Callable[[], Awaitable[Any]]) -> Execute:
         return [tuple(row) for row in await connections[0].fetch(statement, *values)]
 
     return fetch
+
+
+@pytest.fixture
+async def sessions(postgresql_dsn: str, session: Callable[[], Awaitable[Any]]) -> Sessions:
+    """What the shared PostgreSQL sees of whoever connects to their address."""
+    return Sessions(postgresql_dsn, await session())
 
 
 @pytest.fixture

@@ -152,20 +152,31 @@ class TestHalting:
 
 class TestTwoRunners:
     async def test_one_is_active_and_the_other_takes_over(
-        self, place: Any, log: EventStore, append: Append, runner_of: RunnerOf, until: Until
+        self,
+        place: Any,
+        log: EventStore,
+        append: Append,
+        runner_of: RunnerOf,
+        until: Until,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         """They have connections of their own, as in two processes; each event is reflected once."""
-        async with place.view_of() as first, place.view_of(**place.apart) as second:
-            leading, waiting = runner_of(log, first), runner_of(log, second)
-            async with waiting, leading:
-                await until(lambda: leading.is_active or waiting.is_active)
-                await leading.wait_for(await append(log, 1, 2), AT_MOST)
-                active = leading.is_active, waiting.is_active
-                await (leading if leading.is_active else waiting).stop()
-                other = waiting if active[0] else leading
-                await other.wait_for(await append(log, 3, 4), AT_MOST)
+        caplog.set_level(logging.INFO, "eventsource.projections.runner")
+        last = await append(log, 1, 2)
 
-            assert (sorted(active), await first.numbers()) == ([False, True], [1, 2, 3, 4])
+        async with (
+            place.view_of() as first,
+            place.view_of(**place.apart) as second,
+            runner_of(log, first, lease_seconds=600) as leading,
+        ):
+            await leading.wait_for(last, AT_MOST)
+            async with runner_of(log, second) as waiting:
+                await until(lambda: "stands by" in caplog.text)
+                active = leading.is_active, waiting.is_active
+                await leading.stop()
+                await waiting.wait_for(await append(log, 3, 4), AT_MOST)
+
+            assert (active, await first.numbers()) == ((True, False), [1, 2, 3, 4])
 
     async def test_whoever_was_overtaken_in_a_page_writes_nothing(
         self,

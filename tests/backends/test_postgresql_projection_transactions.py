@@ -50,6 +50,10 @@ async def undo_all_and_go_on(connection: Any) -> None:
     await connection.execute("ROLLBACK; INSERT INTO visits VALUES ('other', 99)")
 
 
+async def begin_another(connection: Any) -> None:
+    await connection.execute("ROLLBACK; BEGIN; INSERT INTO visits VALUES ('other', 99)")
+
+
 async def cancel_itself(connection: Any) -> None:
     raise asyncio.CancelledError
 
@@ -88,6 +92,7 @@ HARMS: dict[str, tuple[Deed, str]] = {
     "errors, all of them caught": (fail_and_go_on_unseen, GONE_ON),
     "ROLLBACK": (undo_all, ENDED),
     "ROLLBACK, and more to write": (undo_all_and_go_on, ENDED),
+    "ROLLBACK, and another BEGIN": (begin_another, ENDED),
     "cancelled by itself": (cancel_itself, "the handler was cancelled, but not its projection"),
     "a statement is cancelled": (cancel_a_statement, "the handler was cancelled, but not its projection"),
     "too few values": (ask_for_too_few_values, "the server expects 2 arguments"),

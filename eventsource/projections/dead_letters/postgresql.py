@@ -34,7 +34,7 @@ class PostgreSQLDLQRepository(PostgreSQLBacked, DLQRepository):
     _table = "dead_letter_queue"
     _columns = (
         "id, event_id, projection_name, event_type, event_data, error_message, error_stacktrace, retry_count, "
-        "first_failed_at, last_failed_at, status, resolved_at, resolved_by, error_type, headers"
+        "first_failed_at, last_failed_at, status, resolved_at, resolved_by, error_type, headers::text AS headers"
     )
 
     def __init__(
@@ -136,7 +136,7 @@ class PostgreSQLDLQRepository(PostgreSQLBacked, DLQRepository):
         return f"""
             INSERT INTO {self._qualified} (event_id, projection_name, event_type, event_data, error_message,
                 error_stacktrace, error_type, headers, retry_count, first_failed_at, last_failed_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $10)
             ON CONFLICT (projection_name, event_id) DO UPDATE SET
                 event_type = excluded.event_type, error_message = excluded.error_message,
                 error_stacktrace = excluded.error_stacktrace, error_type = excluded.error_type,
