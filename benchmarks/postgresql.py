@@ -5,17 +5,19 @@ import multiprocessing
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 
-from benchmarks.measuring import Figure, compared
+from benchmarks.measuring import Figure, Latency, compared, latency, stopwatch
 from benchmarks.sample import ACCOUNT, Deposited, deposits
 from benchmarks.services import PostgreSQL, find
 from eventsource import PostgreSQLEventStore, PostgreSQLOptions
+from eventsource.stores.announcing import Wake
 
 SIZES = (1, 10, 100)
 """How many events in an append."""
@@ -25,8 +27,13 @@ CONCURRENT = {1: 16, 10: 8, 100: 2}
 WRITERS = 64
 PROCESSES = 4
 CONNECTIONS = 10
+LISTENERS = (1, 4)
+NOTIFICATIONS = 200
 HEAD_START = 0.3
 """Seconds in which all processes get ready."""
+
+_numbers = count(1)
+"""Options that differ keep stores from sharing what they have."""
 
 _INSERT = """
 INSERT INTO {schema}.events (event_id, event_type, event_version, aggregate_id, aggregate_type, version, occurred_at,
@@ -36,9 +43,9 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::uuid[], $5::text[
 """
 
 
-async def run() -> list[Figure]:
+async def run() -> list[Figure | Latency]:
     """Compare one writer, many in one process, and as many in four."""
-    figures = []
+    figures: list[Figure | Latency] = []
     address = find(PostgreSQL)
     for size in SIZES:
         for what, writers, processes in (
@@ -49,7 +56,51 @@ async def run() -> list[Figure]:
             work = partial(_measured, address, size, writers, processes)
             ways = {f"{what}, {size} event(s) an append": partial(work, _append), "insert": partial(work, _insert)}
             figures += await compared(ways, "insert")
-    return figures
+    for listeners in LISTENERS:
+        ways = {
+            f"in turn, {listeners} process(es) listen": partial(_notifying, address, listeners),
+            "nobody is told": partial(_measured, address, 1, 1, 1, _append),
+        }
+        figures += await compared(ways, "nobody is told")
+    return [*figures, await _until_heard(address)]
+
+
+async def _notifying(address: str, listeners: int) -> float:
+    """Append in turn while so many connections listen."""
+    async with _schema(address) as schema, AsyncExitStack() as stack:
+        for _ in range(listeners):
+            await stack.enter_async_context(_following(address, schema))
+        began, ended = await _work(partial(_append, notify=True), address, schema, 1, 1, 0.0)
+    return (ended - began) / SEQUENTIAL[1]
+
+
+async def _until_heard(address: str) -> Latency:
+    """Measure how long after an append was acknowledged those are woken who follow over another connection."""
+    seconds: list[float] = []
+    async with (
+        _schema(address) as schema,
+        _append(address, schema, 1, notify=True) as write,
+        _following(address, schema) as wake,
+    ):
+        for event in deposits(uuid4(), NOTIFICATIONS):
+            wake.clear()
+            await write([event])
+            with stopwatch() as watch:
+                await wake.wait(None)
+            seconds.append(watch.seconds)
+            await asyncio.sleep(0.005)
+    return latency("from the acknowledgement until a follower is woken", seconds)
+
+
+@asynccontextmanager
+async def _following(address: str, schema: str) -> AsyncIterator[Wake]:
+    """Follow a log by a store that shares nothing with others; it is woken once when it begins to listen."""
+    options = PostgreSQLOptions(schema=schema, max_size=1 + next(_numbers))
+    async with PostgreSQLEventStore(f"{address}?application_name=follower", options=options) as store:
+        wake = Wake()
+        async with store.following(wake):
+            await wake.wait(None)
+            yield wake
 
 
 async def _measured(address: str, size: int, writers: int, processes: int, way: Any) -> float:
@@ -96,9 +147,9 @@ async def _write_in_turn(write: Any, events: Sequence[Deposited], size: int) -> 
 
 
 @asynccontextmanager
-async def _append(address: str, schema: str, connections: int) -> AsyncIterator[Any]:
+async def _append(address: str, schema: str, connections: int, *, notify: bool = False) -> AsyncIterator[Any]:
     """Append by the store."""
-    options = PostgreSQLOptions(schema=schema, max_size=connections, notify=False)
+    options = PostgreSQLOptions(schema=schema, max_size=connections, notify=notify)
     async with PostgreSQLEventStore(address, options=options) as store:
 
         async def write(events: Sequence[Deposited]) -> None:

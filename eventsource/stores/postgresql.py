@@ -229,10 +229,8 @@ def _stream_of(append: Append) -> tuple[UUID, str]:
 def _outcome(append: Append, row: Row, shared: int) -> AppendResult | Exception:
     actual, position, known = row
     if position is not None:
-        result = AppendResult.successful(actual + len(append.events), position)
-    else:
-        try:
-            result = judge_refused(append, known_events(known), actual)
-        except EventStoreError as error:
-            return error
-    return replace(result, repeated=result.repeated, shared=shared)
+        return AppendResult(True, actual + len(append.events), position, shared=shared)
+    try:
+        return replace(judge_refused(append, known_events(known), actual), shared=shared)
+    except EventStoreError as error:
+        return error

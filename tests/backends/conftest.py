@@ -184,6 +184,16 @@ async def sessions(postgresql_dsn: str, session: Callable[[], Awaitable[Any]]) -
 
 
 @pytest.fixture
+async def role(schema: str, execute: Execute) -> AsyncIterator[str]:
+    """Somebody at the shared PostgreSQL who may do nothing but connect."""
+    name = f"{schema}-ann"
+    await execute(f'CREATE ROLE "{name}" LOGIN')
+    yield name
+    await execute(f'DROP OWNED BY "{name}"')
+    await execute(f'DROP ROLE "{name}"')
+
+
+@pytest.fixture
 def sqlite_place(path: Path, sql: Sql) -> Place:
     """A file."""
 

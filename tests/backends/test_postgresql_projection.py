@@ -43,16 +43,6 @@ def event(door: UUID) -> Opened:
 
 
 @pytest.fixture
-async def role(schema: str, elsewhere: Execute) -> AsyncIterator[str]:
-    """Somebody who may do nothing but connect."""
-    name = f"{schema}-ann"
-    await elsewhere(f'CREATE ROLE "{name}" LOGIN')
-    yield name
-    await elsewhere(f'DROP OWNED BY "{name}"')
-    await elsewhere(f'DROP ROLE "{name}"')
-
-
-@pytest.fixture
 def address_of_role(place: Any, role: str) -> str:
     """How somebody who may do nothing but connect does so."""
     url = urlsplit(place.view_of.place)

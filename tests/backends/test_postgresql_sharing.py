@@ -1,6 +1,7 @@
 """Who shares the connections to a PostgreSQL: stores, pools of somebody else's, event loops."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -217,20 +218,4 @@ class TestEventLoops:
         asyncio.run(open_and_append())
 
         assert asyncio.run(open_anew()) == 2
-
-    @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-    def test_a_store_left_open_may_be_used_by_the_next(
-        self, postgresql_dsn: str, options: PostgreSQLOptions, door: UUID
-    ) -> None:
-        """XX."""
-        store = PostgreSQLEventStore(postgresql_dsn, options=options)
-
-        async def append_and_close() -> int:
-            async with asyncio.timeout(PATIENCE):
-                result = await append_one(store, door, 0)
-                await store.close()
-                return result
-
-        asyncio.run(store.initialize())
-
-        assert asyncio.run(append_and_close()) == 1
+        gc.collect()  # what the first one has left warns that nobody has closed it
