@@ -54,6 +54,15 @@ class PostgreSQLDatabase:
         self._is_closed = False
         self._pool: Any = None if self._is_own else source
 
+    def check_loop(self) -> None:
+        """
+        Check that the running event loop may use it.
+
+        Raises:
+            NotConnectedError: If one in another thread does.
+        """
+        self._owner.check()
+
     async def fetch(self, query: str, *values: object) -> list[Row]:
         """
         Return the rows that *query* gives, which only reads; where the connection was lost, another one is asked.
@@ -157,7 +166,7 @@ class PostgreSQLDatabase:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        self._owner.check()
+        self.check_loop()
         async with self._explaining(NOTHING_DONE):
             pool = await self._open_pool()
             connection = await pool.acquire(timeout=self.options.connect_timeout)

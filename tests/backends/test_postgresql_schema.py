@@ -1,5 +1,6 @@
 """The statements that people run themselves to create the tables in PostgreSQL, and whom they let do what."""
 
+import asyncio
 import shutil
 import subprocess
 import sys
@@ -102,13 +103,11 @@ async def test_psql_runs_what_the_command_prints(postgresql_dsn: str, schema: st
     psql = shutil.which("psql")
     if psql is None:
         do_without("psql is not installed: apt-get install --no-install-recommends postgresql-client")
-    command = [sys.executable, "-W", "error", "-m", "eventsource.databases.postgresql_schema"]
-    command += ["--schema", schema, "--role", role]
-    script = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    printing = (sys.executable, "-W", "error", "-m", "eventsource.databases.postgresql_schema")
+    script = await run(*printing, "--schema", schema, "--role", role)
 
     for _ in range(2):
-        run = [psql, "-X", "--quiet", "--set", "ON_ERROR_STOP=1", "--single-transaction", postgresql_dsn]
-        subprocess.run(run, input=script, check=True, capture_output=True, timeout=60)
+        await run(psql, "-X", "-q", "--set", "ON_ERROR_STOP=1", "--single-transaction", postgresql_dsn, given=script)
 
     tables = await execute("SELECT tablename FROM pg_tables WHERE schemaname = $1", schema)
     assert {name for (name,) in tables} == {kind._table for kind in KINDS.values()}
@@ -122,7 +121,7 @@ async def test_the_schema_is_public_unless_it_is_named(printed: Print) -> None:
     assert "GRANT" not in script
 
 
-@pytest.mark.parametrize("name", ["Ann's \"own\"", "$function$", "{schema}", "select"])
+@pytest.mark.parametrize("name", ['Ann\'s "own"', "$function$", "{schema}", "select"])
 async def test_any_name_may_be_given(
     postgresql_dsn: str, execute: Execute, printed: Print, schema: str, name: str
 ) -> None:
@@ -240,6 +239,12 @@ class TestRights:
                 await reader.append_events(door, DOOR, opened(door, 1), 1)
 
             assert len(await reader.read_page()) == 1
+
+
+async def run(*command: str, given: str = "") -> str:
+    """Run a program, and return what it prints."""
+    options: dict[str, Any] = {"check": True, "capture_output": True, "text": True, "timeout": 60}
+    return (await asyncio.to_thread(subprocess.run, command, input=given, **options)).stdout
 
 
 async def all_in(schema: str, connection: Any) -> list[list[tuple[Any, ...]]]:
