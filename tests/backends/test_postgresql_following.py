@@ -204,10 +204,13 @@ async def test_a_server_that_cannot_be_reached_any_more_is_told_of(
 ) -> None:
     """Whoever follows is not ended by that, and looks from then on."""
     wake = Wake()
-    async with wire_to(sessions.address) as (wire, address), PostgreSQLEventStore(address, options=options) as store:
-        async with store.following(wake):
-            await settled(sessions, wake)
-            wire.break_off()
-            await until(lambda: caplog.messages)
+    async with (
+        wire_to(sessions.address) as (wire, address),
+        PostgreSQLEventStore(address, options=options) as store,
+        store.following(wake),
+    ):
+        await settled(sessions, wake)
+        wire.break_off()
+        await until(lambda: caplog.messages)
 
     assert "Not listening to PostgreSQL at 127.0.0.1" in caplog.messages[0]

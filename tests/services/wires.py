@@ -1,7 +1,7 @@
 """A wire between a client and a server that can be cut."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
@@ -13,12 +13,18 @@ class Wire:
         self._server = (host, port)
         self._connections: set[asyncio.Task[None]] = set()
         self._is_broken = False
+        self._is_mute = False
         self.port = 0
         self.connected = 0
         """How many connections went through it so far."""
 
+    def mute(self) -> None:
+        """Let nothing through that the server says, until it is cut."""
+        self._is_mute = True
+
     def cut(self) -> None:
         """End all connections, without a farewell."""
+        self._is_mute = False
         for connection in self._connections:
             connection.cancel()
 
@@ -41,7 +47,7 @@ class Wire:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(_carry(reader, other_writer))
-                    group.create_task(_carry(other_reader, writer))
+                    group.create_task(_carry(other_reader, writer, lambda: self._is_mute))
             finally:
                 other_writer.transport.abort()
         writer.transport.abort()
@@ -62,9 +68,13 @@ async def wire_to(url: str) -> AsyncIterator[tuple[Wire, str]]:
         wire.cut()
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _carry(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_lost: Callable[[], bool] = lambda: False
+) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
+            if is_lost():
+                continue
             writer.write(data)
             await writer.drain()
         writer.write_eof()
