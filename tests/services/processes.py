@@ -31,6 +31,11 @@ class Process:
         """Whether it has not ended."""
         return self.began != "" and _began(self.number) == self.began
 
+    def stands(self) -> bool:
+        """Whether all of its threads were stopped; those that run when the signal comes go on for a moment."""
+        threads = [_stat(self.number, int(path.name)) for path in Path(f"/proc/{self.number}/task").glob("*")]
+        return all(state in ("T", "t") for state, *_ in filter(None, threads))
+
     def children(self) -> list["Process"]:
         """The processes that it has begun and that have not ended."""
         numbers = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
@@ -80,9 +85,9 @@ def _began(number: int) -> str:
     return "" if state == "Z" else fields[18]
 
 
-def _stat(number: int) -> list[str]:
-    """The state of a process, the number of its parent, and so on; nothing if there is none."""
+def _stat(number: int, thread: int | None = None) -> list[str]:
+    """The state of a process or of its thread, the number of its parent, and so on; nothing if there is none."""
     try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{number}/task/{thread or number}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []

@@ -124,8 +124,10 @@ class Server(ABC):
         return processes
 
     def freeze(self) -> None:
-        """Have it stand still with its connections open."""
+        """Have it stand still with its connections open, and return once it does."""
         self._signal(signal.SIGSTOP)
+        for server in self._children[-1:]:
+            holds_within(10, Process.of(server.pid).stands)
 
     def thaw(self) -> None:
         """Have it go on."""
