@@ -1,6 +1,7 @@
 """PostgreSQL: a pool of connections, of which each statement and each transaction asks for one."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
@@ -31,6 +32,7 @@ Source: TypeAlias = Any
 Row: TypeAlias = Any
 """A record of asyncpg's, which is a sequence of values."""
 
+_HOST = re.compile(r"(\[[^\]]*\]|[^\[\]:]*)(:\d*)?")
 _CLOSING = 5.0
 """Seconds after which connections that do not close are left to themselves."""
 
@@ -250,6 +252,11 @@ def place_of(source: Source) -> str:
     scheme, separator, rest = source.partition("://")
     if not separator or scheme not in ("postgresql", "postgres"):
         raise ValueError("an address must look like 'postgresql://user:password@host:5432/database'")
+    hosts = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    if not all(_HOST.fullmatch(host) for host in hosts.split(",")):
+        raise ValueError(
+            "host and port are not to be told from the rest: write '/?#[]' in a password as '%2F' and so on"
+        )
     return rest.partition("?")[0].rpartition("@")[2] or "localhost"
 
 

@@ -58,13 +58,13 @@ _ADVICE: Final = {
     "3D000": "create the database first",
     "42501": "grant what 'python -m eventsource.databases.postgresql_schema' ends with, or have the owner do it",
     "42P05": "behind a pooler in transaction mode, set statement_cache_size=0",
-    "42P01": "call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
-    "42883": "call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
-    "3F000": "call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
+    "42P01": "close it and call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
+    "42883": "close it and call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
+    "3F000": "close it and call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
     "53100": "the disk is full: make room and retry",
     "53300": "the server has no connection left: lower max_size, or raise its max_connections",
     "55P03": "others kept a lock for longer than lock_timeout: find the long transaction in pg_stat_activity, or retry",
-    "57014": "it took longer than a time-out allows: raise command_timeout, or find what holds it up",
+    "57014": "it was cancelled, or took longer than a time-out allows: find what holds it up, or raise command_timeout",
     "57P03": "the server is starting or stopping: retry",
 }
 

@@ -100,6 +100,16 @@ def test_an_address_of_another_form_is_refused(kind: Any, address: str) -> None:
 
 
 @every_kind
+@pytest.mark.parametrize("password", ["se?cret", "se#cret", "se/cret", "se[cret"])
+def test_a_password_that_is_not_quoted_is_refused(kind: Any, password: str) -> None:
+    """A part of it would be taken for the host, and be shown; the error shows none of it."""
+    with pytest.raises(ValueError, match=r"write .* in a password as '%2F'") as refused:
+        kind(f"postgresql://ann:{password}@db/shop")
+
+    assert "cret" not in str(refused.value)
+
+
+@every_kind
 @pytest.mark.parametrize("options", [{"schema": "shop"}, "shop"], ids=["dict", "str"])
 def test_options_of_another_type_are_refused(kind: Any, options: Any) -> None:
     """The error says which type they must have."""
