@@ -29,7 +29,7 @@ class EventStoreError(EventSourceError):
 
 
 class DatabaseError(EventStoreError):
-    """The database refused or failed; nothing of the operation was written."""
+    """The database refused or failed; the message says what is known of what was written."""
 
 
 class EventBusError(EventSourceError):
@@ -189,7 +189,7 @@ class RebuildError(EventSourceError):
     def __init__(self, projection_name: str, projection_class: str) -> None:
         super().__init__(
             f"projection {projection_name} cannot be rebuilt: {projection_class} does not say how its read model is "
-            "emptied; implement _truncate_read_models(), or _empty_tables(connection) if it is a SQLiteProjection"
+            "emptied; implement _truncate_read_models(), or _empty_tables(connection) if a database has it"
         )
         self.projection_name = projection_name
         self.projection_class = projection_class

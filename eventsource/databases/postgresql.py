@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-import asyncpg
-
 from eventsource.databases.owning_loop import OwningLoop
+from eventsource.databases.postgresql_driver import asyncpg
 from eventsource.databases.postgresql_errors import (
     DRIVER_ERRORS,
     ENDED,
+    LEFT_RUNNING,
     MAYBE_WRITTEN,
     NOTHING_DONE,
     NOTHING_READ,
@@ -20,6 +20,7 @@ from eventsource.databases.postgresql_errors import (
     Consequence,
     explained,
     is_lost,
+    is_outage,
     unusable,
 )
 from eventsource.databases.postgresql_options import PostgreSQLOptions
@@ -55,6 +56,11 @@ class PostgreSQLDatabase:
         self._is_own = isinstance(source, str)
         self._is_closed = False
         self._pool: Any = None if self._is_own else source
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the connections belong to it, and not to a pool of somebody else's."""
+        return self._is_own
 
     def check_loop(self) -> None:
         """
@@ -104,19 +110,16 @@ class PostgreSQLDatabase:
             transaction = connection.transaction(isolation="read_committed")
             await transaction.start()
             try:
-                await connection.execute(self._limits)
-                yield connection
-            except BaseException:
-                await _undo(connection, transaction)
+                try:
+                    await connection.execute(self._limits)
+                    yield connection
+                except BaseException:
+                    await _undo(connection, transaction)
+                    raise
+                await transaction.commit()
+            finally:
                 if lent and self._is_own:
                     await _reset(connection)
-                raise
-            try:
-                await transaction.commit()
-            except DRIVER_ERRORS as error:
-                raise self._explained(error, NOTHING_WRITTEN) from error
-            if lent and self._is_own:
-                await _reset(connection)
 
     @asynccontextmanager
     async def lasting_connection(self) -> AsyncIterator[Connection]:
@@ -154,9 +157,17 @@ class PostgreSQLDatabase:
         if late:
             pool.terminate()
 
-    async def _fetch(self, query: str, values: tuple[object, ...], without: Consequence, *, again: bool) -> list[Row]:
+    async def _fetch(
+        self,
+        query: str,
+        values: tuple[object, ...],
+        without: Consequence,
+        *,
+        again: bool,
+        connecting: Consequence = NOTHING_DONE,
+    ) -> list[Row]:
         try:
-            async with self._connection() as connection:
+            async with self._connection(connecting) as connection:
                 rows: list[Row] = await connection.fetch(query, *values, timeout=self.options.command_timeout)
                 return rows
         except DRIVER_ERRORS as error:
@@ -164,12 +175,13 @@ class PostgreSQLDatabase:
                 raise self._explained(error, without) from error
         if self._is_own and self._pool is not None:
             await self._pool.expire_connections()  # the others may be as dead as this one
-        return await self._fetch(query, values, without, again=False)
+        unknown = Consequence(without.unknown, without.unknown)  # whatever comes of it now
+        return await self._fetch(query, values, unknown, again=False, connecting=unknown)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def _connection(self, without: Consequence = NOTHING_DONE) -> AsyncIterator[Connection]:
         self.check_loop()
-        async with self._explaining(NOTHING_DONE):
+        async with self._explaining(without):
             pool = await self._open_pool()
             connection = await pool.acquire(timeout=self.options.connect_timeout)
         try:
@@ -209,7 +221,9 @@ class PostgreSQLDatabase:
     @property
     def _limits(self) -> str:
         lock, idle = (round(seconds * 1000) for seconds in (self.options.lock_timeout, self.options.idle_timeout))
+        statement = round(self.options.command_timeout * 1000)  # for a pool of others, which may have no time-out
         return (
+            f"SET LOCAL statement_timeout = {statement}; "
             f"SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = {idle}; "
             "SET LOCAL eventsource.transaction = 'open'"
         )
@@ -273,12 +287,27 @@ def is_gone(connection: Connection) -> bool:
         return True
 
 
-async def harm_to(connection: Connection) -> DatabaseError | None:
-    """Return what somebody has done to the transaction that they had: to end it, or to go on though it had failed."""
+async def harm_to(connection: Connection) -> Exception | None:
+    """
+    Return what somebody has done to the transaction that they had.
+
+    They may have ended it, gone on though it had failed, left a statement running, or written what its deferred
+    constraints refuse.
+    """
     try:
+        await connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         is_open = await connection.fetchval("SELECT current_setting('eventsource.transaction', true) = 'open'")
     except asyncpg.InFailedSQLTransactionError as error:  # a COMMIT would undo all and not say so
         return unusable(error)
+    except asyncpg.InterfaceError as error:
+        if is_gone(connection):
+            raise
+        return unusable(error, LEFT_RUNNING)
+    except asyncpg.PostgresError as error:
+        if is_outage(error):
+            raise
+        refused: Exception = error
+        return refused
     return None if is_open else DatabaseError(ENDED)
 
 

@@ -2,11 +2,7 @@
 
 from typing import Final, NamedTuple
 
-try:
-    import asyncpg
-except ImportError as error:
-    raise ImportError("PostgreSQL needs asyncpg: pip install 'eventsource-py[postgresql]'") from error
-
+from eventsource.databases.postgresql_driver import asyncpg
 from eventsource.exceptions import DatabaseError
 
 
@@ -25,6 +21,7 @@ MAYBE_WRITTEN: Final = Consequence(
 )
 
 ENDED: Final = "the handler has ended the transaction, which is the projection's: leave COMMIT and ROLLBACK out"
+LEFT_RUNNING: Final = "the handler has left a statement running: await it"
 GONE_ON: Final = (
     "the handler has gone on after an error of the database, which fails all of the transaction: "
     "put what may fail into 'async with connection.transaction():'"
@@ -56,7 +53,7 @@ _ADVICE: Final = {
     "28000": "the server does not let this user in: check pg_hba.conf, user and encryption",
     "28P01": "check user and password",
     "3D000": "create the database first",
-    "42501": "grant what 'python -m eventsource.databases.postgresql_schema' ends with, or have the owner do it",
+    "42501": "see what 'python -m eventsource.databases.postgresql_schema --role NAME' ends with, or ask the owner",
     "42P05": "behind a pooler in transaction mode, set statement_cache_size=0",
     "42P01": "close it and call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
     "42883": "close it and call initialize(), or run what 'python -m eventsource.databases.postgresql_schema' prints",
@@ -102,9 +99,9 @@ def is_about_values(error: BaseException) -> bool:
     return isinstance(error, asyncpg.DataError) or (getattr(error, "sqlstate", None) or "").startswith(_OF_VALUES)
 
 
-def unusable(error: Exception) -> DatabaseError:
-    """Return what to raise instead of *error*, which says only that the transaction had failed before."""
-    reason = DatabaseError(GONE_ON)
+def unusable(error: Exception, reason_for_it: str = GONE_ON) -> DatabaseError:
+    """Return what to raise instead of *error*, which tells what came of it only."""
+    reason = DatabaseError(reason_for_it)
     reason.__cause__ = error
     return reason
 

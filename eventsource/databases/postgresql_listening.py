@@ -81,9 +81,10 @@ class Listener:
                 self._announce()
                 await lost.wait()
             finally:
-                with suppress(*DRIVER_ERRORS):
-                    connection.remove_termination_listener(lose)
-                    await connection.remove_listener(self._channel, self._hear)
+                if not self._database.is_own:  # else it is ended, however long the server might take to say goodbye
+                    with suppress(*DRIVER_ERRORS):
+                        connection.remove_termination_listener(lose)
+                        await connection.remove_listener(self._channel, self._hear)
 
     def _hear(self, *notification: Any) -> None:
         self._announce()

@@ -1,7 +1,6 @@
 """How a PostgreSQL database is opened."""
 
 from dataclasses import dataclass
-from math import inf
 from ssl import SSLContext
 from typing import Literal, TypeAlias
 
@@ -9,6 +8,8 @@ from eventsource.events.checks import check_type
 
 SSLMode: TypeAlias = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
+_LEAST, _MOST = 0.001, 2_147_483
+"""Seconds that PostgreSQL takes for a time-out, in milliseconds: 0 would be none."""
 _LONGEST_NAME = 63
 """Bytes that PostgreSQL keeps of a name; it cuts off the rest."""
 
@@ -65,5 +66,7 @@ class PostgreSQLOptions:
             )
         for name in ("connect_timeout", "command_timeout", "lock_timeout", "idle_timeout"):
             seconds = getattr(self, name)
-            if not isinstance(seconds, int | float) or not 0 < seconds < inf:
-                raise ValueError(f"{name} must be a number of seconds above 0, not {seconds!r}")
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not _LEAST <= seconds <= _MOST:
+                raise ValueError(f"{name} must be a number of seconds from {_LEAST} to {_MOST}, not {seconds!r}")
+        for name in ("listen", "notify"):
+            check_type(name, getattr(self, name), bool)

@@ -212,7 +212,8 @@ def statements(schema: str, table: str) -> list[str]:
 def grants(schema: str, role: str) -> list[str]:
     """Return the statements that give *role* what it needs to use the tables in *schema*."""
     rights = [f"GRANT {right} ON {quoted(schema)}.{table} TO {quoted(role)}" for table, right in _RIGHTS.items()]
-    return [f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(role)}", *rights]
+    execute = f"GRANT EXECUTE ON FUNCTION {quoted(schema)}.append_events TO {quoted(role)}"
+    return [f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(role)}", *rights, execute]
 
 
 def main(arguments: list[str] | None = None) -> None:

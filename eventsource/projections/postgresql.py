@@ -45,7 +45,8 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
     Its handlers are async methods marked with ``@handles(Event)`` that take ``(connection, event)``; the connection is
     asyncpg's, in a transaction, which is not theirs to end. What the handlers of a page write is committed together
     with the checkpoint: each event is reflected once, whatever dies when. When one fails, all of the page is undone and
-    those before it are handled again, without it.
+    those before it are handled again, without it. So a handler that commits is not only refused: what was written
+    before it on its page stays, and is written again.
 
     An async context manager: entering connects, and creates the tables (`_create_tables`). ``options`` are those of
     `PostgreSQLEventStore`, the other arguments those of `CheckpointTrackingProjection`.
@@ -163,6 +164,7 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
 
         async def handle(connection: Connection) -> None:
             await self._call(event, headers, connection)
+            await _check(connection)
             await self._checkpoints.move(save, connection)
 
         await self._write(handle)
@@ -200,8 +202,8 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
 
     async def _reset(self) -> None:
         async def reset(connection: Connection) -> None:
+            await self._empty_at_once(connection)  # in the order in which handlers take their locks
             await self._checkpoints.begin_again(ResetCheckpoint(self._name, None), connection)
-            await self._empty_at_once(connection)
 
         await self._write(reset)
 

@@ -222,7 +222,7 @@ class TestRights:
         """Nothing is left open."""
         view = view_of(database=address_of_role)
 
-        with pytest.raises(DatabaseError, match=r"permission denied .*grant what 'python -m eventsource"):
+        with pytest.raises(DatabaseError, match=r"permission denied .*see what 'python -m eventsource"):
             await view.initialize()
 
         assert not any(part.is_connected for part in (view, view.checkpoints, view.dead_letters))

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from eventsource.databases.postgresql_errors import ENDED, GONE_ON
+from eventsource.databases.postgresql_errors import ENDED, GONE_ON, LEFT_RUNNING
 from eventsource.exceptions import DatabaseError, ProjectionError
 from eventsource.projections.runner import ProjectionRunner
 from eventsource.retry import RetryPolicy
@@ -54,6 +54,22 @@ async def begin_another(connection: Any) -> None:
     await connection.execute("ROLLBACK; BEGIN; INSERT INTO visits VALUES ('other', 99)")
 
 
+running: set[asyncio.Future[Any]] = set()
+
+
+async def leave_a_statement_running(connection: Any) -> None:
+    statement = asyncio.ensure_future(connection.execute("SELECT pg_sleep(0.3)"))
+    running.add(statement)
+    statement.add_done_callback(lambda done: done.cancelled() or done.exception())
+    statement.add_done_callback(running.discard)
+    await asyncio.sleep(0.01)
+
+
+async def write_what_is_refused_at_the_end(connection: Any) -> None:
+    await connection.execute("CREATE TABLE IF NOT EXISTS keys (key int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    await connection.execute("INSERT INTO keys VALUES (1), (1)")
+
+
 async def cancel_itself(connection: Any) -> None:
     raise asyncio.CancelledError
 
@@ -93,6 +109,8 @@ HARMS: dict[str, tuple[Deed, str]] = {
     "ROLLBACK": (undo_all, ENDED),
     "ROLLBACK, and more to write": (undo_all_and_go_on, ENDED),
     "ROLLBACK, and another BEGIN": (begin_another, ENDED),
+    "a statement is left running": (leave_a_statement_running, LEFT_RUNNING),
+    "a deferred constraint": (write_what_is_refused_at_the_end, "duplicate key value"),
     "cancelled by itself": (cancel_itself, "the handler was cancelled, but not its projection"),
     "a statement is cancelled": (cancel_a_statement, "the handler was cancelled, but not its projection"),
     "too few values": (ask_for_too_few_values, "the server expects 2 arguments"),

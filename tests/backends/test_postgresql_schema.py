@@ -176,7 +176,7 @@ class TestRights:
         await (await session()).execute(printed("--schema", schema))
         store = KINDS[kind](address_of_role, options=PostgreSQLOptions(schema=schema))
 
-        with pytest.raises(DatabaseError, match=r"permission denied .*; grant what 'python -m eventsource\.databases"):
+        with pytest.raises(DatabaseError, match=r"permission denied .*; see what 'python -m eventsource\.databases"):
             await store.initialize()
 
         assert not store.is_connected
@@ -190,7 +190,7 @@ class TestRights:
         await execute(f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {quoted(role)}")
         store = KINDS[kind](address_of_role, options=PostgreSQLOptions(schema=schema))
 
-        with pytest.raises(DatabaseError, match=r"permission denied for schema .*or have the owner do it"):
+        with pytest.raises(DatabaseError, match=r"permission denied for schema .*or ask the owner"):
             await store.initialize()
 
         assert not store.is_connected
@@ -235,7 +235,7 @@ class TestRights:
         await execute(f"GRANT SELECT ON events TO {quoted(role)}")
 
         async with PostgreSQLEventStore(address_of_role, options=options) as reader:
-            with pytest.raises(DatabaseError, match="permission denied for table events; nothing was written; grant"):
+            with pytest.raises(DatabaseError, match="permission denied for table events; nothing was written; see"):
                 await reader.append_events(door, DOOR, opened(door, 1), 1)
 
             assert len(await reader.read_page()) == 1
