@@ -31,3 +31,13 @@ async def apart(cleanup: Coroutine[Any, Any, Result]) -> Result:
     `CancelledError` from within cannot be told from its own.
     """
     return await asyncio.shield(asyncio.create_task(cleanup))
+
+
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Return when *work* is done; whoever is cancelled meanwhile learns so when it is."""
+    doing = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await doing
+        raise

@@ -53,14 +53,10 @@ class PostgreSQLDatabase:
         """Who listens to which channel, for all who use it."""
         self._owner = OwningLoop(f"PostgreSQL at {self.place}")
         self._opening = asyncio.Lock()
-        self._is_own = isinstance(source, str)
-        self._is_closed = False
-        self._pool: Any = None if self._is_own else source
-
-    @property
-    def is_own(self) -> bool:
+        self.is_own = isinstance(source, str)
         """Whether the connections belong to it, and not to a pool of somebody else's."""
-        return self._is_own
+        self._is_closed = False
+        self._pool: Any = None if self.is_own else source
 
     def check_loop(self) -> None:
         """
@@ -118,7 +114,7 @@ class PostgreSQLDatabase:
                     raise
                 await transaction.commit()
             finally:
-                if lent and self._is_own:
+                if lent and self.is_own:
                     await _reset(connection)
 
     @asynccontextmanager
@@ -129,7 +125,7 @@ class PostgreSQLDatabase:
         Raises:
             DatabaseError: If it is not to be had.
         """
-        if not self._is_own:
+        if not self.is_own:
             async with self._connection() as connection:
                 yield connection
             return
@@ -144,7 +140,7 @@ class PostgreSQLDatabase:
         """Let what is under way finish, for a moment, and close all connections; those of a pool of others stay."""
         self._is_closed = True
         pool, self._pool = self._pool, None
-        if pool is None or not self._is_own:
+        if pool is None or not self.is_own:
             return
         closing = asyncio.ensure_future(pool.close())
         try:
@@ -173,7 +169,7 @@ class PostgreSQLDatabase:
         except DRIVER_ERRORS as error:
             if not again or not is_lost(error) or isinstance(error, TimeoutError):
                 raise self._explained(error, without) from error
-        if self._is_own and self._pool is not None:
+        if self.is_own and self._pool is not None:
             await self._pool.expire_connections()  # the others may be as dead as this one
         unknown = Consequence(without.unknown, without.unknown)  # whatever comes of it now
         return await self._fetch(query, values, unknown, again=False, connecting=unknown)

@@ -64,7 +64,9 @@ class Listener:
             except (DatabaseError, *DRIVER_ERRORS) as error:
                 failures += 1
                 if failures == 1:
-                    logger.warning("Not listening to PostgreSQL at %s for now: %s", self._database.place, error)
+                    logger.warning(
+                        "Not listening to PostgreSQL at %s until it answers: %s", self._database.place, error
+                    )
             await asyncio.sleep(calculate_backoff(failures, _RECONNECTING))
 
     async def _listen(self) -> None:

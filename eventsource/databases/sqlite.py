@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import local
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast, get_args
 
+from eventsource.cancellation import to_the_end
 from eventsource.databases.group_commit import GroupCommit
 from eventsource.databases.owning_loop import OwningLoop
 from eventsource.databases.sqlite_connections import COMMIT, RELEASE, ROLLBACK, SAVEPOINT, UNDO, SharedConnection
@@ -121,12 +122,7 @@ class SQLiteDatabase:
 
     async def close(self) -> None:
         """Finish the jobs that are queued, then close all connections."""
-        closing = asyncio.ensure_future(self._finish())
-        try:
-            await asyncio.shield(closing)
-        except asyncio.CancelledError:
-            await closing  # those whose jobs are queued were promised an answer
-            raise
+        await to_the_end(self._finish())  # those whose jobs are queued were promised an answer
 
     async def _finish(self) -> None:
         try:

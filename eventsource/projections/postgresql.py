@@ -162,12 +162,7 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
     async def _handle_alone(self, event: DomainEvent, headers: Headers) -> None:
         save = SaveCheckpoint(self._name, event.event_id, event.event_type)
 
-        async def handle(connection: Connection) -> None:
-            await self._call(event, headers, connection)
-            await _check(connection)
-            await self._checkpoints.move(save, connection)
-
-        await self._write(handle)
+        await self._write(partial(self._call, event, headers), partial(self._checkpoints.move, save))
 
     async def _handle_dead_letter(self, entry: DLQEntry, event: DomainEvent) -> bool:
         mark = MarkResolved(entry.id, "retry", datetime.now(UTC))
@@ -193,32 +188,31 @@ class PostgreSQLProjection(TransactionalProjection[PostgreSQLDatabase], PostgreS
             return True
 
     async def _begin_with(self, save: SaveCheckpoint, *, anew: bool) -> None:
-        async def begin(connection: Connection) -> None:
-            if anew:
-                await self._empty_at_once(connection)
-            await self._checkpoints.move(save, connection)
-
-        await self._write(begin)
+        move = partial(self._checkpoints.move, save)
+        await (self._write(self._empty_at_once, move) if anew else self._write(move))
 
     async def _reset(self) -> None:
-        async def reset(connection: Connection) -> None:
-            await self._empty_at_once(connection)  # in the order in which handlers take their locks
-            await self._checkpoints.begin_again(ResetCheckpoint(self._name, None), connection)
-
-        await self._write(reset)
+        reset = ResetCheckpoint(self._name, None)
+        await self._write(self._empty_at_once, partial(self._checkpoints.begin_again, reset))
 
     async def _empty_at_once(self, connection: Connection) -> None:
         logger.warning("Resetting projection %s", self._name)
         await self._empty_tables(connection)
         await self._dead_letters.resolve_all(ResolveFailedEvents(self._name, REPLAYED, datetime.now(UTC)), connection)
 
-    async def _write(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-        """Do *work*, which runs a subclass's code, in a transaction, and raise what it raises as it is."""
+    async def _write(
+        self,
+        work: Callable[[Connection], Awaitable[Result]],
+        and_then: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> Result:
+        """Do *work*, which runs a subclass's code, *and then* one's own, in a transaction; raise what they raise."""
         try:
             async with self._connected.transaction(lent=True) as connection:
                 try:
                     result = await work(connection)
                     await _check(connection)
+                    if and_then is not None:
+                        await and_then(connection)
                     return result
                 except Exception as error:
                     if is_outage(error) or is_gone(connection):

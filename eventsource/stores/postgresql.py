@@ -1,6 +1,5 @@
 """Events in PostgreSQL."""
 
-import asyncio
 from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -8,8 +7,7 @@ from functools import partial
 from typing import ClassVar
 from uuid import UUID
 
-import pydantic_core
-
+from eventsource.cancellation import to_the_end
 from eventsource.databases.backed import Lease
 from eventsource.databases.group_commit import GroupCommit
 from eventsource.databases.postgresql import PostgreSQLDatabase, Row, Source
@@ -33,7 +31,7 @@ from eventsource.stores.operations import (
     ReadPage,
 )
 from eventsource.stores.postgresql_queries import COLUMNS, Columns, EventValues, Queries, known_events, values_of
-from eventsource.stores.rows import RowReader
+from eventsource.stores.rows import RowReader, headers_text, names_of, writable
 from eventsource.stores.values import AppendResult, EventStream, StoredEvent
 
 _MOST_EVENTS = 256
@@ -94,14 +92,8 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
     async def close(self) -> None:
         """Finish what was asked for and disconnect; may be called again."""
         lease, self._lease, self._channel = self._lease, None, None  # what comes from here on is not taken any more
-        if lease is None:
-            return
-        closing = asyncio.ensure_future(self._finish(lease))
-        try:
-            await asyncio.shield(closing)
-        except asyncio.CancelledError:
-            await closing  # those whose appends are queued were promised an answer
-            raise
+        if lease is not None:
+            await to_the_end(self._finish(lease))  # those whose appends are queued were promised an answer
 
     @asynccontextmanager
     async def following(self, wake: Wake) -> AsyncIterator[None]:
@@ -129,9 +121,7 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
         return EventStream(get.aggregate_id, aggregate_type, events, version)
 
     async def _read_page(self, read: ReadPage) -> Sequence[StoredEvent]:
-        classes = read.options.event_types
-        names = None if classes is None else {name for each in classes for name in self.event_registry.names_of(each)}
-        statement, values = self._queries.page(read, names)
+        statement, values = self._queries.page(read, names_of(read.options.event_types, self.event_registry))
         return [self._rows.stored(tuple(row)) for row in await self._connected.fetch(statement, *values)]
 
     async def _event_exists(self, exists: EventExists) -> bool:
@@ -153,12 +143,10 @@ class PostgreSQLEventStore(PostgreSQLBacked, EventStore):
             await lease.release()
 
     def _prepared(self, append: Append) -> "_Prepared":
-        headers = pydantic_core.to_json(append.headers).decode() if append.headers else None
-        return _Prepared(self._connected, append, [self._values(event) for event in append.events], headers)
+        values = [self._values(writable(event)) for event in append.events]
+        return _Prepared(self._connected, append, values, headers_text(append.headers))
 
     def _values(self, event: DomainEvent) -> EventValues:
-        if event.aggregate_version < 1:  # it counts for nothing here, but the payload has to be valid
-            event = event.with_aggregate_version(1)
         return values_of(event, self._serializer.name_of(event), self._serializer.encode(event))
 
     async def _commit(self, group: Sequence["_Prepared"]) -> list[AppendResult | Exception]:

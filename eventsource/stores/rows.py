@@ -1,6 +1,6 @@
 """Rows of a table of events, as the statements of a database give them, made into stored events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 import pydantic_core
 
 from eventsource.events.base import DomainEvent
-from eventsource.events.registry import EventTypeNotFoundError
+from eventsource.events.registry import EventRegistry, EventTypeNotFoundError
 from eventsource.exceptions import SerializationError, UnreadableEvent
 from eventsource.serialization import EventSerializer
 from eventsource.stores.values import StoredEvent, format_stream_id
@@ -81,6 +81,21 @@ class RowReader:
         position, event_id, event_type, _, _, payload, _, _, stored_at, _ = row
         text = payload.decode(errors="backslashreplace") if isinstance(payload, bytes) else payload
         return UnreadableEvent(UUID(str(event_id)), event_type, position, self._moment(stored_at), text)
+
+
+def writable(event: DomainEvent) -> DomainEvent:
+    """Return *event* with a version that its payload may have; what it is counts for nothing in a store."""
+    return event if event.aggregate_version >= 1 else event.with_aggregate_version(1)
+
+
+def headers_text(headers: Headers | None) -> str | None:
+    """Return *headers* as JSON, None if there are none."""
+    return pydantic_core.to_json(headers).decode() if headers else None
+
+
+def names_of(event_types: Collection[type[DomainEvent]] | None, registry: EventRegistry) -> set[str] | None:
+    """Return the names that events of these classes may be stored under, None for all classes."""
+    return None if event_types is None else {name for each in event_types for name in registry.names_of(each)}
 
 
 def _headers(row: Row) -> Headers:

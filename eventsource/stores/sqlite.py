@@ -7,8 +7,6 @@ from functools import partial
 from os import PathLike
 from typing import ClassVar
 
-import pydantic_core
-
 from eventsource.databases.sqlite import MEMORY, SQLiteOptions, Synchronous
 from eventsource.databases.sqlite_stores import SQLiteBacked
 from eventsource.events.base import DomainEvent
@@ -24,7 +22,7 @@ from eventsource.stores.operations import (
     GetStreamVersion,
     ReadPage,
 )
-from eventsource.stores.rows import Row, RowReader
+from eventsource.stores.rows import Row, RowReader, headers_text, names_of, writable
 from eventsource.stores.values import AppendResult, EventStream, StoredEvent
 
 
@@ -86,8 +84,8 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         return self._lease.database.path if self._lease else os.path.realpath(self.database)
 
     async def _append(self, append: Append) -> AppendResult:
-        headers = pydantic_core.to_json(append.headers).decode() if append.headers else None
-        rows = [self._row(event, headers) for event in append.events]
+        headers = headers_text(append.headers)
+        rows = [self._row(writable(event), headers) for event in append.events]
         result, shared = await self._connected.write(partial(queries.write, append, rows))
         return AppendResult(
             result.success, result.new_version, result.global_position, repeated=result.repeated, shared=shared
@@ -109,8 +107,6 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         return await self._connected.read(queries.head)
 
     def _row(self, event: DomainEvent, headers: str | None) -> Row:
-        if event.aggregate_version < 1:  # it counts for nothing here, but the payload has to be valid
-            event = event.with_aggregate_version(1)
         return queries.row_of(event, self._serializer.name_of(event), self._serializer.encode(event), headers)
 
     def _stream(self, get: GetEvents, connection: sqlite3.Connection) -> EventStream:
@@ -119,6 +115,5 @@ class SQLiteEventStore(SQLiteBacked, EventStore):
         return EventStream(get.aggregate_id, aggregate_type, [self._rows.event(row) for row in rows], version)
 
     def _page(self, read: ReadPage, connection: sqlite3.Connection) -> list[StoredEvent]:
-        classes = read.options.event_types
-        names = None if classes is None else {name for each in classes for name in self.event_registry.names_of(each)}
+        names = names_of(read.options.event_types, self.event_registry)
         return [self._rows.stored(row) for row in queries.select_page(read, names, connection)]

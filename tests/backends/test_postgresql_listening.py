@@ -265,7 +265,8 @@ class TestLosing:
 
                 assert await wake.wait(PATIENCE)
         (message,) = caplog.messages
-        assert message.startswith(f"Not listening to PostgreSQL at {server.address.rpartition('@')[2]} for now: ")
+        place = server.address.rpartition("@")[2]
+        assert message.startswith(f"Not listening to PostgreSQL at {place} until it answers: ")
 
 
 class TestRunners:
